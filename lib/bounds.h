@@ -1,0 +1,25 @@
+/* Every bound that crewd keeps, in one place. Sizes are bytes unless said otherwise. */
+#ifndef CREW_BOUNDS_H
+#define CREW_BOUNDS_H
+
+#define CREW_NAME_MAX	      64		/* characters of a name, without its NUL */
+#define CREW_MESSAGE_MAX      (1024 * 1024)	/* one call, without its NUL */
+#define CREW_NESTING_MAX      64		/* objects and arrays inside one another */
+#define CREW_CONNECTIONS_MAX  1024		/* clients at a time ... */
+#define CREW_CONNECTIONS_KEPT 64		/* ... of which kept for root and crewd's own uid */
+#define CREW_OUTPUT_MAX	      (4 * 1024 * 1024) /* waiting for one client */
+#define CREW_OUTPUT_MARK      (256 * 1024)	/* above it a stream's producer pauses */
+#define CREW_BACKLOG	      512		/* of listen(2) */
+#define CREW_LOG_RING	      65536		/* last output kept of each worker */
+#define CREW_LOG_LINE_MAX     8192		/* longest line handed on as one; then it is cut */
+#define CREW_WORKERS_MAX      32768		/* slots: workers of all pools together */
+#define CREW_POOLS_MAX	      4096
+#define CREW_RUN_FINISHED_MAX 1000		 /* finished `run` workers that are remembered */
+#define CREW_CONF_FILE_MAX    (1024 * 1024)	 /* one configuration file */
+#define CREW_CONF_FILES_MAX   256		 /* files read for one configuration */
+#define CREW_CONF_MAX	      (16 * 1024 * 1024) /* a checked snapshot */
+#define CREW_CONF_ERRORS_MAX  65536		 /* text of all errors of one configuration */
+#define CREW_RUN_SPEC_MAX     (2 * 1024 * 1024)	 /* snapshot of one `run` worker */
+#define CREW_ARGS_MAX	      4096		 /* strings of a command, or of an environment */
+
+#endif

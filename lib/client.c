@@ -1,0 +1,177 @@
+#include "lib/client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "lib/bounds.h"
+#include "lib/clock.h"
+
+#define READ_SIZE     65536
+#define SYSTEM_SOCKET "/run/crewd/control"
+
+struct client {
+	int fd;
+	struct buf in, out;
+	size_t searched;
+};
+
+const char *client_default_socket(void)
+{
+	static char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	const char *dir = getenv("XDG_RUNTIME_DIR");
+
+	const char *own = NULL;
+
+	if (dir && *dir &&
+	    (size_t)snprintf(path, sizeof(path), "%s/crewd/control", dir) < sizeof(path))
+		own = path;
+	if (geteuid() == 0)
+		return SYSTEM_SOCKET;
+	return (own && access(own, F_OK) == 0) || access(SYSTEM_SOCKET, F_OK) < 0 ? own
+										  : SYSTEM_SOCKET;
+}
+
+struct client *client_connect(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct client *c;
+	int err;
+
+	if (strlen(path) >= sizeof(a.sun_path)) {
+		errno = ENAMETOOLONG;
+		return NULL;
+	}
+	strcpy(a.sun_path, path);
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	c->in.max = CREW_OUTPUT_MAX + READ_SIZE;
+	c->out.max = CREW_MESSAGE_MAX + 1;
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (c->fd >= 0 && connect(c->fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+		return c;
+	err = errno;
+	client_close(c);
+	errno = err;
+	return NULL;
+}
+
+void client_close(struct client *c)
+{
+	if (!c)
+		return;
+	if (c->fd >= 0)
+		close(c->fd);
+	buf_free(&c->in);
+	buf_free(&c->out);
+	free(c);
+}
+
+int client_fd(const struct client *c)
+{
+	return c->fd;
+}
+
+int client_send(struct client *c, const char *method, const char *params, size_t len,
+		unsigned flags)
+{
+	if (message_write_call(&c->out, method, params, len, flags) < 0) {
+		if (errno == ENOBUFS)
+			errno = EMSGSIZE;
+		return -1;
+	}
+	while (c->out.len) {
+		ssize_t n = send(c->fd, buf_data(&c->out), c->out.len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			if (errno == ECONNRESET)
+				errno = EPIPE;
+			buf_free(&c->out);
+			return -1;
+		}
+		buf_consume(&c->out, (size_t)n);
+	}
+	return 0;
+}
+
+/* Where a whole frame ends, its NUL included; 0: none yet. Replies may be longer than calls. */
+static size_t whole_frame(struct client *c)
+{
+	const char *end;
+
+	if (c->searched >= c->in.len)
+		return 0;
+	end = memchr(buf_data(&c->in) + c->searched, '\0', c->in.len - c->searched);
+	if (end)
+		return (size_t)(end - buf_data(&c->in)) + 1;
+	c->searched = c->in.len;
+	return 0;
+}
+
+static int wait_until(int fd, int64_t deadline)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int64_t left = deadline == INT64_MAX ? -1 : deadline - clock_now();
+	int r;
+
+	if (deadline != INT64_MAX && left < 0)
+		left = 0;
+	/* rounded up, so as not to come back a moment too early; long waits in parts */
+	r = poll(&p, 1,
+		 left < 0		      ? -1
+		 : left > 3600 * USEC_PER_SEC ? 3600000
+					      : (int)((left + 999) / 1000));
+	if (r != 0)
+		return r < 0 ? -1 : 0;
+	if (clock_now() < deadline)
+		return 0;
+	errno = ETIMEDOUT;
+	return -1;
+}
+
+static int read_some(struct client *c, int64_t deadline)
+{
+	char *room;
+	ssize_t n;
+
+	if (wait_until(c->fd, deadline) < 0)
+		return -1;
+	room = buf_room(&c->in, READ_SIZE);
+	if (!room) {
+		errno = EPROTO;
+		return -1;
+	}
+	n = recv(c->fd, room, READ_SIZE, MSG_DONTWAIT);
+	if (n < 0 && errno == EAGAIN)
+		return 0;
+	if (n == 0 || (n < 0 && errno == ECONNRESET))
+		errno = EPIPE;
+	if (n <= 0)
+		return -1;
+	c->in.len += (size_t)n;
+	return 0;
+}
+
+int client_receive(struct client *c, struct message_reply *reply, int64_t deadline)
+{
+	const char *why;
+	size_t size;
+	int r;
+
+	while ((size = whole_frame(c)) == 0)
+		if (read_some(c, deadline) < 0)
+			return -1;
+	r = message_read_reply(buf_data(&c->in), size - 1, reply, &why);
+	buf_consume(&c->in, size);
+	c->searched = 0;
+	if (r < 0)
+		errno = EPROTO;
+	return r;
+}

@@ -1,0 +1,29 @@
+/*
+ * A client's side of the protocol: one connection, blocking with deadlines. For crewctl and, later,
+ * libcrew. Not thread-safe: one connection a thread.
+ */
+#ifndef CREW_CLIENT_H
+#define CREW_CLIENT_H
+
+#include <stdint.h>
+#include "lib/message.h"
+
+struct client; /* opaque */
+
+/* /run/crewd/control for root. For others $XDG_RUNTIME_DIR/crewd/control, or the system's where only that one
+ * exists; NULL when there is neither. Static. */
+const char *client_default_socket(void);
+/* Connects; NULL with errno (ENOENT, ECONNREFUSED: no daemon answers; EACCES; ETIMEDOUT). */
+struct client *client_connect(const char *path);
+void client_close(struct client *c); /* NULL is fine */
+int client_fd(const struct client *c);
+
+/* Sends one call. 0, or -1 with errno (EPIPE: the daemon went away; EMSGSIZE). */
+int client_send(struct client *c, const char *method, const char *params, size_t len,
+		unsigned flags);
+/* Next reply; `deadline` as clock_now() counts, INT64_MAX: none. 0 and *reply to be freed; or -1
+ * with errno: ETIMEDOUT, EPIPE (the daemon closed), EPROTO (not a reply), EINTR (a signal handler
+ * ran). */
+int client_receive(struct client *c, struct message_reply *reply, int64_t deadline);
+
+#endif

@@ -1,0 +1,150 @@
+#include "lib/json_writer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "lib/text.h"
+
+static void put(struct json_writer *w, const char *s, size_t len)
+{
+	if (!w->failed && buf_append(w->out, s, len) < 0)
+		w->failed = true;
+}
+
+static void before_value(struct json_writer *w)
+{
+	if (w->comma)
+		put(w, ",", 1);
+	w->comma = true;
+}
+
+static void begin(struct json_writer *w, const char *bracket)
+{
+	before_value(w);
+	put(w, bracket, 1);
+	w->comma = false;
+}
+
+static void end(struct json_writer *w, const char *bracket)
+{
+	put(w, bracket, 1);
+	w->comma = true;
+}
+
+void jw_object(struct json_writer *w)
+{
+	begin(w, "{");
+}
+
+void jw_end_object(struct json_writer *w)
+{
+	end(w, "}");
+}
+
+void jw_array(struct json_writer *w)
+{
+	begin(w, "[");
+}
+
+void jw_end_array(struct json_writer *w)
+{
+	end(w, "]");
+}
+
+static void put_special(struct json_writer *w, unsigned char c)
+{
+	static const char names[32] = {
+		['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'
+	};
+	char text[8];
+
+	if (c == '"' || c == '\\')
+		snprintf(text, sizeof(text), "\\%c", c);
+	else if (names[c])
+		snprintf(text, sizeof(text), "\\%c", names[c]);
+	else
+		snprintf(text, sizeof(text), "\\u%04x", c);
+	put(w, text, strlen(text));
+}
+
+static void put_text(struct json_writer *w, const char *s, size_t len)
+{
+	const unsigned char *u = (const unsigned char *)s;
+	size_t plain = 0, i = 0;
+
+	while (i < len) {
+		size_t n = u[i] ? text_utf8_sequence(s + i, len - i) : 1;
+
+		if (n > 1 || (n == 1 && u[i] >= 0x20 && u[i] != '"' && u[i] != '\\')) {
+			i += n;
+			continue;
+		}
+		put(w, s + plain, i - plain);
+		if (n)
+			put_special(w, u[i]);
+		else
+			put(w, "\xef\xbf\xbd", 3);
+		plain = ++i;
+	}
+	put(w, s + plain, len - plain);
+}
+
+void jw_string_n(struct json_writer *w, const char *s, size_t len)
+{
+	before_value(w);
+	put(w, "\"", 1);
+	put_text(w, s, len);
+	put(w, "\"", 1);
+}
+
+void jw_string(struct json_writer *w, const char *s)
+{
+	if (s)
+		jw_string_n(w, s, strlen(s));
+	else
+		jw_null(w);
+}
+
+void jw_key(struct json_writer *w, const char *key)
+{
+	jw_string(w, key);
+	put(w, ":", 1);
+	w->comma = false;
+}
+
+void jw_raw(struct json_writer *w, const char *text, size_t len)
+{
+	before_value(w);
+	put(w, text, len);
+}
+
+void jw_int(struct json_writer *w, int64_t v)
+{
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%lld", (long long)v);
+
+	jw_raw(w, text, (size_t)n);
+}
+
+void jw_double(struct json_writer *w, double v)
+{
+	char text[400];
+	int n;
+
+	if (!isfinite(v)) {
+		jw_null(w);
+		return;
+	}
+	n = snprintf(text, sizeof(text), "%.6f", v);
+	jw_raw(w, text, (size_t)n);
+}
+
+void jw_bool(struct json_writer *w, bool v)
+{
+	jw_raw(w, v ? "true" : "false", v ? 4 : 5);
+}
+
+void jw_null(struct json_writer *w)
+{
+	jw_raw(w, "null", 4);
+}

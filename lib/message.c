@@ -1,0 +1,435 @@
+#include <jansson.h>
+
+#include "lib/message.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "lib/bounds.h"
+#include "lib/clock.h"
+
+#define SECONDS_MAX 9007199254.0 /* keeps microseconds within 2^53 */
+
+/* ---- reading whole messages ------------------------------------------------------------------- */
+
+/* Before a tree is built, as deep text costs the parser's stack and memory. */
+static bool nesting_ok(const char *text, size_t len)
+{
+	int depth = 0;
+	bool in_string = false;
+
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+
+		if (in_string && c == '\\')
+			i++;
+		else if (c == '"')
+			in_string = !in_string;
+		else if (!in_string && (c == '{' || c == '['))
+			depth++;
+		else if (!in_string && (c == '}' || c == ']'))
+			depth--;
+		if (depth > CREW_NESTING_MAX)
+			return false;
+	}
+	return true;
+}
+
+static json_t *parse(const char *text, size_t len, const char **why)
+{
+	json_error_t error;
+	json_t *root;
+
+	if (len > CREW_MESSAGE_MAX) {
+		*why = "longer than a message may be";
+		return NULL;
+	}
+	if (!nesting_ok(text, len)) {
+		*why = "nested too deeply";
+		return NULL;
+	}
+	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+	if (!root || !json_is_object(root)) {
+		json_decref(root);
+		*why = root ? "not a JSON object" : "not JSON";
+		return NULL;
+	}
+	return root;
+}
+
+/* The parameters of a message: absent, null and {} are the same. */
+static bool take_params(json_t *value, json_t **out)
+{
+	*out = NULL;
+	if (!value || json_is_null(value))
+		return true;
+	if (!json_is_object(value))
+		return false;
+	if (json_object_size(value))
+		*out = value;
+	return true;
+}
+
+static bool *flag_of(struct message_call *call, const char *key)
+{
+	if (strcmp(key, "more") == 0)
+		return &call->more;
+	if (strcmp(key, "oneway") == 0)
+		return &call->oneway;
+	return strcmp(key, "upgrade") == 0 ? &call->upgrade : NULL;
+}
+
+/* One member of a call. NULL, or why it is wrong. Keys with a dot are extensions, to be ignored. */
+static const char *take_member(struct message_call *call, const char *key, json_t *value)
+{
+	bool *flag = flag_of(call, key);
+
+	if (flag) {
+		*flag = json_is_true(value);
+		return json_is_boolean(value) || json_is_null(value) ? NULL
+								     : "a flag is not a boolean";
+	}
+	if (strcmp(key, "method") == 0) {
+		call->method = json_string_value(value);
+		return call->method ? NULL : "method is not a string";
+	}
+	if (strcmp(key, "parameters") == 0)
+		return take_params(value, &call->params) ? NULL : "parameters is not an object";
+	return strchr(key, '.') ? NULL : "an unknown key";
+}
+
+static const char *take_call(struct message_call *call)
+{
+	const char *key, *why;
+	json_t *value;
+
+	json_object_foreach(call->root, key, value)
+	{
+		why = take_member(call, key, value);
+		if (why)
+			return why;
+	}
+	if (!call->method || !strchr(call->method, '.'))
+		return "no method of an interface is named";
+	if (call->more + call->oneway + call->upgrade > 1)
+		return "more than one flag";
+	return NULL;
+}
+
+int message_read_call(const char *text, size_t len, struct message_call *call, const char **why)
+{
+	memset(call, 0, sizeof(*call));
+	call->root = parse(text, len, why);
+	if (!call->root)
+		return -1;
+	*why = take_call(call);
+	if (!*why)
+		return 0;
+	message_call_free(call);
+	return -1;
+}
+
+void message_call_free(struct message_call *call)
+{
+	json_decref(call->root);
+	memset(call, 0, sizeof(*call));
+}
+
+/* Replies may be larger than calls: their bound is that of the output. */
+int message_read_reply(const char *text, size_t len, struct message_reply *reply, const char **why)
+{
+	json_error_t error;
+	json_t *value;
+
+	memset(reply, 0, sizeof(*reply));
+	*why = "not a reply";
+	if (!nesting_ok(text, len))
+		return -1;
+	reply->root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+	value = json_object_get(reply->root, "error");
+	reply->error = json_string_value(value);
+	reply->continues = json_is_true(json_object_get(reply->root, "continues"));
+	if (!json_is_object(reply->root) || (value && !reply->error) ||
+	    !take_params(json_object_get(reply->root, "parameters"), &reply->params)) {
+		message_reply_free(reply);
+		return -1;
+	}
+	return 0;
+}
+
+void message_reply_free(struct message_reply *reply)
+{
+	json_decref(reply->root);
+	memset(reply, 0, sizeof(*reply));
+}
+
+/* ---- parameters ------------------------------------------------------------------------------- */
+
+void params_begin(struct params *p, struct json_t *object)
+{
+	memset(p, 0, sizeof(*p));
+	p->object = object;
+}
+
+static bool wrong(struct params *p, const char *name, const char *would_be_right)
+{
+	p->bad = name;
+	p->bad_why = would_be_right;
+	return false;
+}
+
+/* The member, NULL when there is none (or null), or when something was wrong before. */
+static json_t *member(struct params *p, const char *name, bool required, const char *what)
+{
+	json_t *value = p->bad ? NULL : json_object_get(p->object, name);
+
+	if (p->bad)
+		return NULL;
+	if (value)
+		p->seen++;
+	if (json_is_null(value))
+		value = NULL;
+	if (!value && required)
+		wrong(p, name, what);
+	return value;
+}
+
+static bool plain_string(const json_t *value)
+{
+	return json_is_string(value) &&
+	       strlen(json_string_value(value)) == json_string_length(value);
+}
+
+bool params_string(struct params *p, const char *name, bool required, const char **out)
+{
+	static const char what[] = "a string without NUL";
+	json_t *value = member(p, name, required, what);
+
+	if (!value)
+		return false;
+	if (!plain_string(value))
+		return wrong(p, name, what);
+	*out = json_string_value(value);
+	return true;
+}
+
+bool params_bool(struct params *p, const char *name, bool *out)
+{
+	json_t *value = member(p, name, false, NULL);
+
+	if (!value)
+		return false;
+	if (!json_is_boolean(value))
+		return wrong(p, name, "true or false");
+	*out = json_is_true(value);
+	return true;
+}
+
+bool params_int(struct params *p, const char *name, bool required, int64_t min, int64_t max,
+		int64_t *out)
+{
+	json_t *value;
+
+	if (!p->bad)
+		snprintf(p->why_space, sizeof(p->why_space), "an integer from %lld to %lld",
+			 (long long)min, (long long)max);
+	value = member(p, name, required, p->why_space);
+	if (!value)
+		return false;
+	if (!json_is_integer(value) || json_integer_value(value) < min ||
+	    json_integer_value(value) > max)
+		return wrong(p, name, p->why_space);
+	*out = json_integer_value(value);
+	return true;
+}
+
+bool params_seconds(struct params *p, const char *name, int64_t *usec)
+{
+	json_t *value = member(p, name, false, NULL);
+	double seconds;
+
+	if (!value)
+		return false;
+	seconds = json_number_value(value);
+	if (!json_is_number(value) || !isfinite(seconds) || seconds < 0)
+		return wrong(p, name, "a number of seconds, 0 or more");
+	*usec = (int64_t)((seconds < SECONDS_MAX ? seconds : SECONDS_MAX) * (double)USEC_PER_SEC);
+	return true;
+}
+
+bool params_strings(struct params *p, const char *name, bool required, unsigned max,
+		    const char ***out, unsigned *count)
+{
+	static const char what[] = "a list of strings without NUL";
+	json_t *value = member(p, name, required, what);
+	size_t n = json_array_size(value);
+	const char **strings;
+
+	if (!value)
+		return false;
+	if (!json_is_array(value))
+		return wrong(p, name, what);
+	if (n > max)
+		return wrong(p, name, "a shorter list");
+	strings = calloc(n + 1, sizeof(*strings));
+	if (!strings)
+		return wrong(p, name, "a shorter list: there is no memory for this one");
+	for (size_t i = 0; i < n; i++) {
+		if (!plain_string(json_array_get(value, i))) {
+			free(strings);
+			return wrong(p, name, what);
+		}
+		strings[i] = json_string_value(json_array_get(value, i));
+	}
+	*out = strings;
+	*count = (unsigned)n;
+	return true;
+}
+
+/* The first that no reader asked for cannot be told from the count alone: so the readers are not asked to
+ * keep names, and the last member is named. */
+bool params_done(struct params *p)
+{
+	const char *key, *last = "";
+	json_t *value;
+
+	if (p->bad)
+		return false;
+	if (json_object_size(p->object) == p->seen)
+		return true;
+	json_object_foreach(p->object, key, value) last = key;
+	return wrong(p, last, "left out: there is no such parameter");
+}
+
+/* ---- writing ---------------------------------------------------------------------------------- */
+
+int message_write_call(struct buf *out, const char *method, const char *params, size_t len,
+		       unsigned flags)
+{
+	struct json_writer w = json_writer(out);
+	size_t mark = out->len;
+
+	jw_object(&w);
+	jw_key(&w, "method");
+	jw_string(&w, method);
+	if (params) {
+		jw_key(&w, "parameters");
+		jw_raw(&w, params, len);
+	}
+	if (flags) {
+		jw_key(&w, flags & MESSAGE_MORE ? "more" : "oneway");
+		jw_bool(&w, true);
+	}
+	jw_end_object(&w);
+	if (jw_ok(&w) && buf_append(out, "", 1) == 0)
+		return 0;
+	out->len = mark;
+	return -1;
+}
+
+static void write_begin(struct message_write *m, struct buf *out)
+{
+	m->json = json_writer(out);
+	m->mark = out->len;
+	jw_object(&m->json);
+}
+
+static int write_end(struct message_write *m)
+{
+	jw_end_object(&m->json);
+	if (jw_ok(&m->json) && buf_append(m->json.out, "", 1) == 0)
+		return 0;
+	m->json.out->len = m->mark;
+	return -1;
+}
+
+void message_write_reply(struct message_write *m, struct buf *out)
+{
+	write_begin(m, out);
+	jw_key(&m->json, "parameters");
+}
+
+int message_write_reply_end(struct message_write *m, bool continues)
+{
+	if (continues) {
+		jw_key(&m->json, "continues");
+		jw_bool(&m->json, true);
+	}
+	return write_end(m);
+}
+
+void message_write_error(struct message_write *m, struct buf *out, const char *error)
+{
+	write_begin(m, out);
+	jw_key(&m->json, "error");
+	jw_string(&m->json, error);
+	jw_key(&m->json, "parameters");
+}
+
+int message_write_error_end(struct message_write *m)
+{
+	return write_end(m);
+}
+
+/* ---- looking into replies --------------------------------------------------------------------- */
+
+struct json_t *json_get(const struct json_t *object, const char *key)
+{
+	return json_object_get(object, key);
+}
+
+const char *json_get_string(const struct json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+const char *json_as_string(const struct json_t *value)
+{
+	return json_string_value(value);
+}
+
+bool json_get_int(const struct json_t *object, const char *key, int64_t *out)
+{
+	json_t *value = json_object_get(object, key);
+
+	if (!json_is_integer(value))
+		return false;
+	*out = json_integer_value(value);
+	return true;
+}
+
+bool json_get_double(const struct json_t *object, const char *key, double *out)
+{
+	json_t *value = json_object_get(object, key);
+
+	if (!json_is_number(value))
+		return false;
+	*out = json_number_value(value);
+	return true;
+}
+
+bool json_get_bool(const struct json_t *object, const char *key, bool *out)
+{
+	json_t *value = json_object_get(object, key);
+
+	if (!json_is_boolean(value))
+		return false;
+	*out = json_is_true(value);
+	return true;
+}
+
+size_t json_count(const struct json_t *array)
+{
+	return json_array_size(array);
+}
+
+struct json_t *json_at(const struct json_t *array, size_t i)
+{
+	return json_array_get(array, i);
+}
+
+char *json_text(const struct json_t *value)
+{
+	return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+}

@@ -1,0 +1,96 @@
+/*
+ * Varlink messages. The only header (with message.c) that knows the JSON library for reading.
+ *
+ * A call is read with bounds first (size, nesting, no duplicate key), then shape: `method` a
+ * string, `parameters` an object or absent or null, at most one of the flags. Typed field readers
+ * below check one parameter each and remember which were read, so that message_params_done() can
+ * refuse the others.
+ */
+#ifndef CREW_MESSAGE_H
+#define CREW_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "lib/buf.h"
+#include "lib/json_writer.h"
+
+struct json_t; /* jansson's */
+
+struct message_call {
+	struct json_t *root;   /* owned */
+	const char *method;    /* inside root */
+	struct json_t *params; /* inside root; NULL when absent, null or {} */
+	bool more, oneway, upgrade;
+};
+
+/* 0; or -1 when the text is no call (then the connection is to be closed), *why says it (static).
+ */
+int message_read_call(const char *text, size_t len, struct message_call *call, const char **why);
+void message_call_free(struct message_call *call);
+
+struct message_reply {
+	struct json_t *root;   /* owned */
+	const char *error;     /* NULL: no error; inside root */
+	struct json_t *params; /* inside root; NULL when absent */
+	bool continues;
+};
+int message_read_reply(const char *text, size_t len, struct message_reply *reply, const char **why);
+void message_reply_free(struct message_reply *reply);
+
+/*
+ * Reading parameters. Set up with params_begin(); each reader returns true when there is a value
+ * and it is right. An optional one that is absent or null: false, without an error. What is wrong
+ * sets `bad` to the parameter's name (first one wins), and all later readers return false.
+ */
+struct params {
+	struct json_t *object; /* may be NULL */
+	const char *bad;       /* NULL: none so far */
+	const char *bad_why;   /* what would be right: "an integer from 0 to 10000" */
+	char why_space[96];
+	size_t seen; /* how many of the object's members have been read */
+};
+void params_begin(struct params *p, struct json_t *object);
+bool params_string(struct params *p, const char *name, bool required,
+		   const char **out); /* no NUL inside */
+bool params_bool(struct params *p, const char *name, bool *out);
+bool params_int(struct params *p, const char *name, bool required, int64_t min, int64_t max,
+		int64_t *out);
+/* A span of time in seconds, >= 0; microseconds out, cut at 2^53. */
+bool params_seconds(struct params *p, const char *name, int64_t *usec);
+/* A list of strings, at most `max`: *out is malloc()ed (the array, not the strings). */
+bool params_strings(struct params *p, const char *name, bool required, unsigned max,
+		    const char ***out, unsigned *count);
+/* True if nothing was wrong and no unknown parameter is there; else `bad` is set. */
+bool params_done(struct params *p);
+
+/* Writing whole frames, the NUL included. 0, or -1 with errno (ENOBUFS: over the buffer's max). */
+/* Call: `params` is JSON text of an object or NULL. */
+enum message_flags { MESSAGE_MORE = 1, MESSAGE_ONEWAY = 2 };
+int message_write_call(struct buf *out, const char *method, const char *params, size_t len,
+		       unsigned flags);
+/* Reply in two steps, so that parameters stream straight into `out`: between the two, write exactly
+ * one JSON object with the writer. end: on any failure takes back what was written since begin. */
+struct message_write {
+	struct json_writer json;
+	size_t mark;
+};
+void message_write_reply(struct message_write *m, struct buf *out);
+int message_write_reply_end(struct message_write *m, bool continues);
+void message_write_error(struct message_write *m, struct buf *out, const char *error);
+int message_write_error_end(struct message_write *m);
+
+/* Reading replies: members of an object, for clients. NULL/default when absent or of another type.
+ */
+struct json_t *json_get(const struct json_t *object, const char *key);
+const char *json_get_string(const struct json_t *object, const char *key);
+const char *json_as_string(const struct json_t *value); /* NULL: it is none */
+bool json_get_int(const struct json_t *object, const char *key, int64_t *out);
+bool json_get_double(const struct json_t *object, const char *key, double *out);
+bool json_get_bool(const struct json_t *object, const char *key, bool *out);
+size_t json_count(const struct json_t *array); /* 0 when it is no array */
+struct json_t *json_at(const struct json_t *array, size_t i);
+/* Text of any value, compact: malloc()ed, or NULL. */
+char *json_text(const struct json_t *value);
+
+#endif
