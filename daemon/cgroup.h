@@ -1,0 +1,15 @@
+/*
+ * Cgroups (version 2) for workers, where crewd's own has been delegated to it. All is best effort: where
+ * there is none, process groups do. Paths only; names of workers are safe as file names.
+ */
+#ifndef CREWD_CGROUP_H
+#define CREWD_CGROUP_H
+
+/* Moves the caller to CGROUP/crewd and makes CGROUP/workers. Returns cgroup.kill of the workers, or -1. */
+int cgroup_init(void);
+void cgroup_make(const char *worker);
+void cgroup_enter(const char *worker); /* in the child */
+void cgroup_kill(const char *worker);
+void cgroup_remove(const char *worker);
+
+#endif

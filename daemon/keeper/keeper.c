@@ -1,0 +1,343 @@
+#include "daemon/keeper/keeper.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "daemon/cgroup.h"
+#include "daemon/spawn.h"
+#include "daemon/keeper/state.h"
+#include "daemon/notify.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/text.h"
+
+#define TICK	  (2 * USEC_PER_SEC)
+#define EVENTS	  64
+#define EXECS_MAX 128 /* on their way to exec at a time; more wait in line */
+
+struct keeper k = { .lock = -1, .link = -1, .listener = -1 };
+
+static struct {
+	unsigned execs; /* status pipes that are open */
+	struct {
+		uint32_t slot, run, pool;
+	} line[CREW_WORKERS_MAX]; /* those that wait to be forked, a ring */
+	unsigned head, count;
+} pending;
+
+void keeper_watch(int fd, uint32_t events, uint64_t what, bool is_new)
+{
+	struct epoll_event e = { .events = events, .data.u64 = what };
+
+	if (epoll_ctl(k.epoll, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &e) < 0)
+		log_error("keeper", "cannot watch a descriptor: %s", strerror(errno));
+}
+
+/* ---- spawning --------------------------------------------------------------------------------- */
+
+static void fork_now(struct slot *s, uint32_t pool)
+{
+	struct spawn_failure f;
+
+	s->told.started = clock_now();
+	if (spawn_worker(s, k.now.conf, pool, &f) < 0) {
+		s->told.state = WIRE_GONE;
+		s->told.step = f.step;
+		s->told.err = f.err;
+		s->told.ended = clock_now();
+	} else {
+		pending.execs++;
+		keeper_watch(s->status, EPOLLIN, s->told.slot, true);
+	}
+	table_mark(s);
+}
+
+void keeper_spawn(uint32_t slot, uint32_t pool)
+{
+	struct slot *s = table_slot(slot);
+	unsigned next;
+
+	close(s->log);
+	s->log = -1;
+	s->fds_told = false;
+	s->told = (struct wire_child){ .slot = slot, .run = s->told.run, .state = WIRE_STARTING };
+	if (pending.execs < EXECS_MAX || pending.count == CREW_WORKERS_MAX) {
+		fork_now(s, pool);
+		return;
+	}
+	next = (pending.head + pending.count++) % CREW_WORKERS_MAX;
+	pending.line[next].slot = slot;
+	pending.line[next].run = s->told.run;
+	pending.line[next].pool = pool;
+}
+
+static void fork_line(void)
+{
+	while (pending.count && pending.execs < EXECS_MAX) {
+		unsigned i = pending.head;
+		struct slot *s = table_slot(pending.line[i].slot);
+
+		pending.head = (i + 1) % CREW_WORKERS_MAX;
+		pending.count--;
+		if (s->told.state == WIRE_STARTING && s->told.run == pending.line[i].run)
+			fork_now(s, pending.line[i].pool);
+	}
+}
+
+/* What has index i in the configuration in force: its index in the next one, if it is there. */
+static uint32_t index_in(const struct conf *next, uint32_t i)
+{
+	const struct conf *now = k.now.conf;
+	const char *name = i < now->pool_count ? conf_text(now, conf_pool_at(now, i)->name) : NULL;
+
+	for (uint32_t j = 0; name && j < next->pool_count; j++)
+		if (strcmp(name, conf_text(next, conf_pool_at(next, j)->name)) == 0)
+			return j;
+	return name ? UINT32_MAX - 1 : i;
+}
+
+void keeper_renumber(const struct conf *next)
+{
+	uint32_t was = UINT32_MAX, is = UINT32_MAX;
+
+	for (unsigned i = 0; i < pending.count; i++) {
+		uint32_t *pool = &pending.line[(pending.head + i) % CREW_WORKERS_MAX].pool;
+
+		if (*pool != was)
+			is = index_in(next, was = *pool);
+		*pool = is;
+	}
+}
+
+/* A byte: the child has taken its descriptors. End of file: exec is done. A record: what failed, and its
+ * death comes soon. */
+static void read_status(struct slot *s)
+{
+	struct spawn_failure f;
+	char byte;
+	ssize_t n;
+
+	if (s->status_in >= 0) {
+		if (read(s->status, &byte, 1) != 1)
+			return;
+		spawn_unshared(s);
+	}
+	n = read(s->status, &f, sizeof(f));
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	close(s->status);
+	s->status = -1;
+	pending.execs--;
+	if (n == sizeof(f)) {
+		s->told.step = f.step;
+		s->told.err = f.err;
+	} else if (s->told.state == WIRE_STARTING) {
+		s->told.state = WIRE_RUNNING;
+		table_mark(s);
+	}
+}
+
+/* ---- reaping ---------------------------------------------------------------------------------- */
+
+static void worker_died(struct slot *s, const siginfo_t *si)
+{
+	struct rusage u;
+
+	keeper_kill(s, SIGKILL); /* what it left behind; its pid is still its own */
+	if (s->status >= 0)
+		read_status(s);
+	if (s->status_in >= 0) { /* it died before all else */
+		spawn_unshared(s);
+		read_status(s);
+	}
+	wait4(s->told.pid, NULL, WNOHANG, &u);
+	table_reaped(s);
+	s->told.code = si->si_code;
+	s->told.status = si->si_status;
+	s->told.ended = clock_now();
+	s->told.cpu = (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * USEC_PER_SEC + u.ru_utime.tv_usec +
+		      u.ru_stime.tv_usec;
+	s->told.maxrss = u.ru_maxrss * 1024;
+	s->told.state = WIRE_GONE;
+	table_mark(s);
+}
+
+static void manager_died(const siginfo_t *si)
+{
+	waitpid(k.manager, NULL, WNOHANG);
+	k.manager = 0;
+	link_io(true); /* its last words */
+	if (!k.finishing)
+		log_error("keeper", "the manager ended (%s %d), starting another",
+			  si->si_code == CLD_EXITED ? "exit code" : "signal", si->si_status);
+	link_lost();
+}
+
+static void reap(void)
+{
+	siginfo_t si = { 0 };
+
+	while (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid) {
+		struct slot *s = table_pid(si.si_pid);
+
+		if (s)
+			worker_died(s, &si);
+		else if (si.si_pid == k.manager)
+			manager_died(&si);
+		else if (si.si_pid == k.reader.pid)
+			start_read_done(&si);
+		else /* opened a log file, or came to us when its parent died */
+			waitpid(si.si_pid, NULL, WNOHANG);
+		si.si_pid = 0;
+	}
+}
+
+/* ---- ending ----------------------------------------------------------------------------------- */
+
+void keeper_kill(const struct slot *s, int sig)
+{
+	if (sig == SIGKILL)
+		cgroup_kill(s->name);
+	kill(-s->told.pid, sig);
+	kill(s->told.pid, sig); /* not reaped yet, so nobody else's */
+}
+
+void keeper_kill_all(void)
+{
+	pending.count = 0;
+	for (unsigned i = 0; i < table_used(); i++) {
+		struct slot *s = table_slot(i);
+
+		if (s->told.pid && table_is_alive(s))
+			keeper_kill(s, SIGKILL);
+	}
+}
+
+static void on_stop(int sig)
+{
+	if (!k.stopping) {
+		k.stopping = sig;
+		notify_systemd("STOPPING=1");
+		k.untold |= 1u << sig;
+		return;
+	}
+	log_warning("keeper", "%s again, not waiting any longer", text_signal_name(sig));
+	k.finishing = true;
+	keeper_kill_all();
+	if (k.manager > 0)
+		kill(k.manager, SIGKILL);
+}
+
+static void read_signals(void)
+{
+	struct signalfd_siginfo si[16];
+	ssize_t n = read(k.signals, si, sizeof(si));
+
+	for (ssize_t i = 0; i < n / (ssize_t)sizeof(*si); i++)
+		if (si[i].ssi_signo == SIGTERM || si[i].ssi_signo == SIGINT)
+			on_stop((int)si[i].ssi_signo);
+		else if (si[i].ssi_signo == SIGHUP)
+			k.untold |= 1u << SIGHUP;
+	reap();
+}
+
+/* ---- the loop --------------------------------------------------------------------------------- */
+
+static void tick(void)
+{
+	uint64_t count;
+	int64_t now = clock_now();
+
+	if (read(k.tick, &count, sizeof(count)) < 0)
+		return;
+	link_tick(now);
+	if (k.reader.pid > 0 && now > k.reader.deadline)
+		kill(k.reader.pid, SIGKILL);
+	if (notify_watchdog_interval())
+		notify_systemd("WATCHDOG=1");
+	if (k.finishing)
+		keeper_kill_all();
+}
+
+/* While there is something to be tried again it ticks faster. */
+static void set_tick(int64_t interval)
+{
+	struct itimerspec t = { 0 };
+
+	t.it_interval.tv_sec = interval / USEC_PER_SEC;
+	t.it_interval.tv_nsec = interval % USEC_PER_SEC * 1000;
+	t.it_value = t.it_interval;
+	timerfd_settime(k.tick, 0, &t, NULL);
+}
+
+static void dispatch(const struct epoll_event *e)
+{
+	if (e->data.u64 == WATCH_SIGNALS)
+		read_signals();
+	else if (e->data.u64 == WATCH_TICK)
+		tick();
+	else if (e->data.u64 == WATCH_LINK)
+		link_io(false);
+	else if (table_slot((unsigned)e->data.u64)->status >= 0)
+		read_status(table_slot((unsigned)e->data.u64));
+}
+
+static bool is_over(void)
+{
+	return k.finishing && table_alive() == 0 && !k.manager;
+}
+
+static void loop(int64_t interval)
+{
+	int64_t ticking = 0;
+
+	while (!is_over()) {
+		struct epoll_event events[EVENTS];
+		int64_t want = k.begin_at || k.finishing || k.retry ? 50 * USEC_PER_MSEC : interval;
+		int n;
+
+		if (want != ticking)
+			set_tick(ticking = want);
+		k.retry = false;
+		n = epoll_wait(k.epoll, events, EVENTS, -1);
+		for (int i = 0; i < n; i++)
+			dispatch(&events[i]);
+		fork_line();
+		link_talk();
+	}
+}
+
+static int64_t tick_interval(void)
+{
+	int64_t systemd = notify_watchdog_interval() / 2;
+
+	return systemd && systemd < TICK ? systemd : TICK;
+}
+
+int keeper_main(const struct keeper_options *options)
+{
+	int r;
+
+	log_init();
+	k.config = options->config;
+	k.started = clock_now();
+	r = start_all(options->config, options->socket);
+	if (r) {
+		start_undo();
+		return r;
+	}
+	keeper_watch(k.signals, EPOLLIN, WATCH_SIGNALS, true);
+	keeper_watch(k.tick, EPOLLIN, WATCH_TICK, true);
+	log_info(NULL, "running, control socket %s", k.socket);
+	link_begin();
+	loop(tick_interval());
+	log_info(NULL, "ended");
+	start_undo();
+	return k.exitcode;
+}

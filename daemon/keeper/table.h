@@ -1,0 +1,38 @@
+/*
+ * The keeper's table of children: one slot a worker, in memory that fork does not copy. Plain data; the
+ * list of slots whose news the manager has not been told is kept by index.
+ */
+#ifndef CREWD_TABLE_H
+#define CREWD_TABLE_H
+
+#include <stdbool.h>
+#include "daemon/wire.h"
+
+struct slot {
+	struct wire_child told; /* what the manager is told; slot, run, state, pid, ... */
+	int log;		/* read end of its output, -1: none */
+	int block;		/* block of a `run` worker, -1: none */
+	int status;		/* its status pipe until exec is done, -1: none */
+	int log_in, status_in;	/* write ends until the child has them, -1: it has */
+	bool dirty;		/* has news */
+	bool fds_told;		/* its descriptors have been passed to this manager */
+	int next_dirty;
+	int next_pid; /* chain of the pid's bucket, -1: last */
+	char name[CREW_NAME_MAX + 1];
+};
+
+int table_init(void);			      /* 0, or -1 with errno */
+struct slot *table_slot(unsigned slot);	      /* NULL: out of range */
+struct slot *table_pid(pid_t pid);	      /* the living child with that pid, or NULL */
+void table_forked(struct slot *s, pid_t pid); /* from now on found by pid */
+void table_reaped(struct slot *s);
+bool table_is_alive(const struct slot *s);
+unsigned table_alive(void); /* processes */
+unsigned table_used(void);  /* slots in use are all below it */
+
+void table_mark(struct slot *s); /* has news */
+struct slot *table_news(void);	 /* the first with news, or NULL */
+void table_told(struct slot *s); /* the first one's news has been told */
+void table_mark_all(void);	 /* another manager: all that are not free, descriptors too */
+
+#endif

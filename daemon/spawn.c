@@ -1,0 +1,445 @@
+#include "daemon/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "daemon/cgroup.h"
+#include "daemon/environment.h"
+
+/* Descriptors below it are copied for a child, those above are not: to copy and close again what a keeper of
+ * 10,000 workers holds costs a child more than all the rest. */
+#define LOW	   1024
+#define STACK_SIZE (128 * 1024)
+
+/* A sanitizer takes a borrowed stack for a fault. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED true
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED false
+#endif
+
+struct spawn_setup spawn_setup;
+
+/* The child's, to which nothing may have been left by the one before: see fork_borrowing(). */
+static char *argv_space[CREW_ARGS_MAX + 1];
+static int status_fd;
+
+static void __attribute__((noreturn)) fail(enum wire_step step)
+{
+	struct spawn_failure f = { .step = (int)step, .err = errno };
+	ssize_t n = write(status_fd, &f, sizeof(f));
+
+	_exit(n == sizeof(f) ? 127 : 126);
+}
+
+static void set_identity(const struct conf *conf, const struct conf_identity *id)
+{
+	if (id->uid == CONF_NO_ID)
+		return;
+	environment_set("HOME", conf_text(conf, id->home));
+	environment_set("USER", conf_text(conf, id->user));
+	environment_set("LOGNAME", conf_text(conf, id->user));
+	environment_set("SHELL", conf_text(conf, id->shell));
+}
+
+static void set_environment(const struct slot *s, const struct conf *conf,
+			    const struct conf_pool *p)
+{
+	char usec[24];
+	bool ok = true;
+
+	for (uint32_t i = 0; i < p->environment.count; i++)
+		ok = ok && environment_put(conf_item(conf, p->environment, i));
+	ok = ok && environment_set("CREW_WORKER", s->name) &&
+	     environment_set("CREW_POOL", conf_text(conf, p->name));
+	if (p->ready == CONF_READY_NOTIFY || p->watchdog)
+		ok = ok && environment_set("NOTIFY_SOCKET", spawn_setup.notify);
+	snprintf(usec, sizeof(usec), "%lld", (long long)p->watchdog);
+	if (p->watchdog)
+		ok = ok && environment_set("WATCHDOG_USEC", usec);
+	errno = E2BIG;
+	if (!ok)
+		fail(WIRE_STEP_EXEC);
+}
+
+/* ---- what the process is ---------------------------------------------------------------------- */
+
+static void set_limits(const struct conf *conf, const struct conf_pool *p)
+{
+	const struct conf_limit *limits = conf_limits(conf, p);
+
+	if (setrlimit(RLIMIT_NOFILE, &spawn_setup.nofile) < 0)
+		fail(WIRE_STEP_LIMITS);
+	for (uint32_t i = 0; i < p->limit_count; i++) {
+		struct rlimit l = { .rlim_cur = limits[i].soft, .rlim_max = limits[i].hard };
+
+		if (setrlimit((__rlimit_resource_t)limits[i].resource, &l) < 0)
+			fail(WIRE_STEP_LIMITS);
+	}
+	errno = 0;
+	if (p->nice_given && nice(p->nice) == -1 && errno)
+		fail(WIRE_STEP_NICE);
+	if (p->umask >= 0)
+		umask((mode_t)p->umask);
+}
+
+/* In this order: once the user is another, nothing of it would be allowed. */
+static void become(const struct conf *conf, const struct conf_identity *id)
+{
+	uid_t r, e, s;
+
+	if (id->uid != CONF_NO_ID && spawn_setup.root &&
+	    setgroups(id->group_count, conf_groups(conf, id)) < 0)
+		fail(WIRE_STEP_GROUPS);
+	if (id->gid != CONF_NO_ID && setresgid(id->gid, id->gid, id->gid) < 0)
+		fail(WIRE_STEP_GROUPS);
+	if (id->uid == CONF_NO_ID)
+		return;
+	if (setresuid(id->uid, id->uid, id->uid) < 0 || getresuid(&r, &e, &s) < 0)
+		fail(WIRE_STEP_USER);
+	if (r != id->uid || e != id->uid || s != id->uid || (id->uid && setuid(0) == 0)) {
+		errno = EPERM;
+		fail(WIRE_STEP_USER);
+	}
+}
+
+static void set_stdio(int out)
+{
+	if (dup2(spawn_setup.null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+		fail(WIRE_STEP_STDIO);
+}
+
+/*
+ * Default dispositions first, then the empty mask: what comes meanwhile is not lost, and ends the child. The
+ * kernel is asked directly: the C library refuses its own two, which may have been inherited as ignored.
+ * All of the kernel's struct being zero means the default, on every architecture.
+ */
+static void reset_signals(void)
+{
+	static const unsigned long standard[8];
+	sigset_t none;
+
+	for (int i = 1; i < _NSIG; i++)
+		syscall(SYS_rt_sigaction, i, standard, NULL, (size_t)_NSIG / 8);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* As execvp(3), but along the PATH of the environment the worker gets. */
+static void exec_along_path(char *const *argv)
+{
+	const char *path = strchr(argv[0], '/') ? NULL : environment_get("PATH");
+	char file[4096];
+	int err = ENOENT;
+
+	if (!path)
+		execve(argv[0], argv, environment_vector());
+	while (path) {
+		size_t len = strcspn(path, ":");
+
+		if (snprintf(file, sizeof(file), "%.*s%s%s", (int)len, path, len ? "/" : "./",
+			     argv[0]) < (int)sizeof(file))
+			execve(file, argv, environment_vector());
+		if (errno != ENOENT && errno != ENOTDIR)
+			err = errno;
+		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+			break;
+		path = path[len] ? path + len + 1 : NULL;
+		errno = err;
+	}
+	fail(WIRE_STEP_EXEC);
+}
+
+/* What `run` asked for came by way of the manager: it is checked here, and runs as the configuration
+ * says. Without its seals it could change once it is checked. NULL if it will not do. */
+static const struct conf *map_own_block(int fd, size_t *size)
+{
+	int seals = fcntl(fd, F_GET_SEALS), needed = F_SEAL_WRITE | F_SEAL_SHRINK;
+	struct stat st;
+	void *block;
+
+	if (seals < 0 || (seals & needed) != needed || fstat(fd, &st) < 0 || st.st_size <= 0 ||
+	    st.st_size > CREW_RUN_SPEC_MAX)
+		return NULL;
+	*size = (size_t)st.st_size;
+	block = mmap(NULL, *size, PROT_READ, MAP_SHARED, fd, 0);
+	return block == MAP_FAILED ? NULL : block;
+}
+
+/* From here on the child has descriptors of its own, which the keeper waits to hear. */
+static void take_descriptors(const struct slot *s)
+{
+	status_fd = s->status_in;
+	if (close_range(LOW, ~0u, CLOSE_RANGE_UNSHARE) < 0 && unshare(CLONE_FILES) < 0)
+		_exit(126);
+	if (write(status_fd, "", 1) != 1)
+		_exit(126);
+}
+
+/* Whom it is to run as; conf: the configuration in force, mine: what it runs, of pool p. */
+static const struct conf_identity *identity_of(const struct conf *conf, const struct conf *mine,
+					       const struct conf_pool *p)
+{
+	if (mine == conf)
+		return &p->identity;
+	if (spawn_setup.root && conf->run.uid == CONF_NO_ID) {
+		errno = EPERM;
+		fail(WIRE_STEP_USER);
+	}
+	return &conf->run;
+}
+
+static void set_command(const struct conf *conf, const struct conf_pool *p)
+{
+	uint32_t n = 0;
+
+	for (; n < p->command.count && n < CREW_ARGS_MAX; n++)
+		argv_space[n] = (char *)(uintptr_t)conf_item(conf, p->command, n);
+	argv_space[n] = NULL; /* a child on the borrowed stack may have left more there */
+}
+
+static void __attribute__((noreturn))
+child(const struct slot *s, const struct conf *conf, uint32_t index)
+{
+	bool own = index == UINT32_MAX;
+	size_t size = 0;
+	const struct conf *mine = own ? map_own_block(s->block, &size) : conf;
+	const struct conf_identity *id;
+	const struct conf_pool *p;
+	int out = s->log_in; /* the slot is the keeper's, which clears this soon */
+
+	take_descriptors(s);
+	errno = EINVAL;
+	if (own && (!mine || !conf_valid(mine, size) || mine->pool_count != 1))
+		fail(WIRE_STEP_SPEC);
+	p = conf_pool_at(mine, own ? 0 : index);
+	id = identity_of(conf, mine, p);
+	if (setsid() < 0)
+		fail(WIRE_STEP_SESSION);
+	cgroup_enter(s->name);
+	set_stdio(out);
+	set_limits(mine, p);
+	environment_begin(p->clean_environment);
+	set_identity(conf, id);
+	set_environment(s, mine, p);
+	become(conf, id);
+	if (p->directory && chdir(conf_text(mine, p->directory)) < 0)
+		fail(WIRE_STEP_DIRECTORY);
+	set_command(mine, p);
+	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	reset_signals();
+	exec_along_path(argv_space);
+	_exit(127);
+}
+
+/* ---- the keeper's side ------------------------------------------------------------------------ */
+
+int spawn_put_away(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, LOW);
+
+	if (high < 0) /* the limit does not reach that far */
+		return fd;
+	close(fd);
+	return high;
+}
+
+/* A pipe whose read end stays with the keeper, out of the way, and does not wait. */
+static int make_pipe(int *in, int *out)
+{
+	int fd[2];
+
+	if (pipe2(fd, O_CLOEXEC) < 0)
+		return -1;
+	if (fd[1] >= LOW || fcntl(fd[0], F_SETFL, O_NONBLOCK) < 0) {
+		close(fd[0]);
+		close(fd[1]);
+		return errno = EMFILE, -1;
+	}
+	*in = spawn_put_away(fd[0]);
+	*out = fd[1];
+	return 0;
+}
+
+void spawn_unshared(struct slot *s)
+{
+	close(s->log_in);
+	close(s->status_in);
+	s->log_in = s->status_in = -1;
+}
+
+static void drop_pipes(struct slot *s)
+{
+	int err = errno;
+
+	spawn_unshared(s);
+	close(s->log);
+	close(s->status);
+	s->log = s->status = -1;
+	errno = err;
+}
+
+static int make_pipes(struct slot *s)
+{
+	if (make_pipe(&s->log, &s->log_in) < 0)
+		return -1;
+	if (make_pipe(&s->status, &s->status_in) == 0 &&
+	    fchown(s->log, spawn_setup.manager_uid, spawn_setup.manager_gid) == 0)
+		return 0;
+	drop_pipes(s);
+	return -1;
+}
+
+/* As fork(2), but the table of descriptors is still shared: child() begins by taking its part of it. */
+static pid_t fork_sharing(void)
+{
+	return (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
+/* What child() is called with, on the other stack. */
+struct start {
+	const struct slot *slot;
+	const struct conf *conf;
+	uint32_t pool;
+};
+
+static int child_start(void *arg)
+{
+	const struct start *start = arg;
+
+	child(start->slot, start->conf, start->pool);
+}
+
+/*
+ * As vfork(2), but on a stack of its own: the child borrows the keeper's memory, and the keeper waits until exec
+ * is done. That takes half the time of a copy. What the child writes on its way stays there: each child sets
+ * all of it anew.
+ */
+static pid_t fork_borrowing(struct start *start)
+{
+	static char stack[STACK_SIZE] __attribute__((aligned(64)));
+
+	return clone(child_start, stack + sizeof(stack),
+		     CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, start);
+}
+
+/* Nothing may hold up a child that the keeper waits for: no file system that hangs, no other user, who could stop
+ * it before its exec. And one that maps a block (`run`) would do so in the keeper. */
+static bool may_borrow(const struct conf *conf, uint32_t pool)
+{
+	const struct conf_pool *p;
+
+	if (SANITIZED || pool == UINT32_MAX)
+		return false;
+	p = conf_pool_at(conf, pool);
+	return p->identity.uid == CONF_NO_ID && !p->may_hang;
+}
+
+static pid_t start_child(const struct slot *s, const struct conf *conf, uint32_t pool)
+{
+	struct start start = { s, conf, pool };
+	pid_t pid;
+
+	if (may_borrow(conf, pool))
+		return fork_borrowing(&start);
+	pid = fork_sharing();
+	if (pid == 0)
+		child(s, conf, pool);
+	return pid;
+}
+
+static int fail_to(struct spawn_failure *f, enum wire_step step)
+{
+	*f = (struct spawn_failure){ .step = (int)step, .err = errno };
+	return -1;
+}
+
+int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f)
+{
+	pid_t pid;
+
+	errno = ECANCELED;
+	if (pool != UINT32_MAX && pool >= conf->pool_count) /* it went while this one was in line */
+		return fail_to(f, WIRE_STEP_SPEC);
+	if (make_pipes(s) < 0)
+		return fail_to(f, WIRE_STEP_PIPE);
+	cgroup_make(s->name);
+	pid = start_child(s, conf, pool);
+	if (pid < 0) {
+		fail_to(f, WIRE_STEP_FORK);
+		drop_pipes(s);
+		return -1;
+	}
+	/* Should the keeper die, the manager can have this group signalled through the pipe, see orphan.h. */
+	fcntl(s->log, F_SETOWN, -pid);
+	table_forked(s, pid);
+	return 0;
+}
+
+static void __attribute__((noreturn))
+self(const char *const *argv, const int *fds, unsigned count, const struct conf_identity *as)
+{
+	unsigned above = 3 + count;
+	int high[WIRE_FDS_MAX];
+
+	setsid();
+	for (unsigned i = 0; i < count; i++)
+		high[i] = fcntl(fds[i], F_DUPFD, (int)above);
+	for (unsigned i = 0; i < count; i++)
+		if (high[i] < 0 || dup2(high[i], 3 + (int)i) < 0)
+			_exit(1);
+	status_fd = -1;
+	if (as) {
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		if (setgroups(0, NULL) < 0 || setresgid(as->gid, as->gid, as->gid) < 0 ||
+		    setresuid(as->uid, as->uid, as->uid) < 0)
+			_exit(1);
+	}
+	close_range(above, ~0u, 0);
+	reset_signals();
+	execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+	_exit(1);
+}
+
+pid_t spawn_self(const char *const *argv, const int *fds, unsigned count,
+		 const struct conf_identity *as)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		self(argv, fds, count, as);
+	return pid;
+}
+
+/* Opening may wait for as long as the file system likes: here it holds up nobody. */
+pid_t spawn_opener(int channel, const char *path, const struct wire *answer)
+{
+	struct wire w = *answer;
+	pid_t pid = fork();
+	int fd;
+
+	if (pid != 0)
+		return pid;
+	reset_signals();
+	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+	w.log.err = fd < 0 ? errno : 0;
+	while (wire_send(channel, &w, &fd, fd >= 0) < 0 && errno == EAGAIN)
+		usleep(10000);
+	_exit(0);
+}

@@ -1,0 +1,43 @@
+/*
+ * From fork to exec. Everything between them is done with async-signal-safe calls in the child's own
+ * copy of memory; what fails there comes back as {step, errno} through the status pipe, and end of file
+ * there means that exec has succeeded.
+ */
+#ifndef CREWD_SPAWN_H
+#define CREWD_SPAWN_H
+
+#include <stdbool.h>
+#include <sys/resource.h>
+#include "daemon/conf.h"
+#include "daemon/keeper/table.h"
+
+/* What every worker gets; set once at start. */
+struct spawn_setup {
+	bool root;
+	struct rlimit nofile; /* as crewd was started with */
+	uid_t manager_uid;    /* whom the pipes are given to, so that it may open them again */
+	gid_t manager_gid;
+	int null;	    /* /dev/null */
+	const char *notify; /* NOTIFY_SOCKET of workers that use it */
+};
+extern struct spawn_setup spawn_setup;
+
+struct spawn_failure {
+	int step, err; /* enum wire_step, errno */
+};
+
+/* Forks a child for the slot (name set): pool `pool` of `conf`, or the slot's own block. Sets the slot's pipes
+ * and the table's pid. Returns 0, or -1 with *f. The child shares the keeper's descriptors until a byte
+ * comes through the status pipe; then spawn_unshared() is to be called. */
+int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f);
+void spawn_unshared(struct slot *s);
+/* Moves a descriptor to where children do not copy it, if there is room; returns it. */
+int spawn_put_away(int fd);
+/* Another main of this binary: fd[i] becomes descriptor 3 + i. `as`: whom to become, NULL: as we are.
+ * Returns the pid, or -1 with errno. */
+pid_t spawn_self(const char *const *argv, const int *fds, unsigned count,
+		 const struct conf_identity *as);
+/* A child that opens the file and says WIRE_LOG on `channel`. */
+pid_t spawn_opener(int channel, const char *path, const struct wire *answer);
+
+#endif

@@ -1,0 +1,77 @@
+#include "daemon/wire.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+union control {
+	char space[CMSG_SPACE(WIRE_FDS_MAX * sizeof(int))];
+	struct cmsghdr align;
+};
+
+int wire_send(int fd, const struct wire *w, const int *fds, unsigned count)
+{
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)w, .iov_len = sizeof(*w) };
+	union control control = { 0 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+	ssize_t n;
+
+	if (count > WIRE_FDS_MAX)
+		return errno = EINVAL, -1;
+	if (count) {
+		msg.msg_control = control.space;
+		msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, count * sizeof(int));
+	}
+	do
+		n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -1 : 0;
+}
+
+static void take_fds(struct msghdr *msg, int fds[WIRE_FDS_MAX], unsigned *count)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		unsigned n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || n > WIRE_FDS_MAX)
+			continue;
+		memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+		*count = n;
+	}
+}
+
+int wire_receive(int fd, struct wire *w, int fds[WIRE_FDS_MAX], unsigned *count)
+{
+	struct iovec iov = { .iov_base = w, .iov_len = sizeof(*w) };
+	union control control;
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.space,
+			      .msg_controllen = sizeof(control.space) };
+	ssize_t n;
+
+	*count = 0;
+	do
+		n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == ECONNRESET ? 0 : -1;
+	if (n == 0)
+		return 0;
+	take_fds(&msg, fds, count);
+	if (n != sizeof(*w) || msg.msg_flags & MSG_TRUNC) {
+		while (*count)
+			close(fds[--*count]);
+		return errno = EPROTO, -1;
+	}
+	if (msg.msg_flags & MSG_CTRUNC)
+		return errno = EMFILE, -1;
+	return 1;
+}
