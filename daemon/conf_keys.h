@@ -1,0 +1,91 @@
+/*
+ * The keys of crewd.conf(5), one row each: what reads, checks, prints, plans and hashes the
+ * configuration goes through these rows, so that adding a key is adding a field and a row.
+ */
+#ifndef CREWD_CONF_KEYS_H
+#define CREWD_CONF_KEYS_H
+
+#include "daemon/conf.h"
+#include "daemon/conf_plan.h"
+
+/* How a value is written, and which field it fills (conf_value.c reads, conf_show.c writes). */
+enum conf_type {
+	CONF_TYPE_TEXT,	       /* conf_off: any string but "" */
+	CONF_TYPE_PATH,	       /* conf_off: absolute */
+	CONF_TYPE_COMMAND,     /* struct conf_list: at least one string */
+	CONF_TYPE_ENVIRONMENT, /* struct conf_list: KEY=VALUE, no KEY twice */
+	CONF_TYPE_NAMES,       /* struct conf_list: names of pools */
+	CONF_TYPE_BOOL,	       /* uint8_t */
+	CONF_TYPE_COUNT,       /* uint32_t from min to max */
+	CONF_TYPE_DURATION,    /* int64_t, microseconds from min to max; 0 may be written "off" */
+	CONF_TYPE_WORD,	       /* uint8_t: index into words */
+	CONF_TYPE_OCTAL,       /* 32 bits up to max; -1: not given */
+	CONF_TYPE_NICE,	       /* nice and nice_given */
+	CONF_TYPE_SIGNAL,      /* int32_t */
+	CONF_TYPE_LIMITS,      /* limits, limit_count, limits_text */
+	CONF_TYPE_CODES,       /* success_exit */
+	CONF_TYPE_LOG,	       /* log and log_file */
+	CONF_TYPE_COUNT_OF,
+};
+
+struct conf_key {
+	const char *name;
+	enum conf_type type;
+	enum conf_class class;
+	size_t offset;	      /* of the field, in struct conf_pool or struct conf */
+	const char *fallback; /* the default, as a file would say it; NULL: not given */
+	int64_t min, max;
+	const char *const *words; /* CONF_TYPE_WORD, CONF_TYPE_LOG: ended by NULL */
+};
+
+/* Rows of a pool that other modules ask for by name. */
+enum conf_pool_key {
+	CONF_KEY_COMMAND,
+	CONF_KEY_ENVIRONMENT,
+	CONF_KEY_CLEAN_ENVIRONMENT,
+	CONF_KEY_DIRECTORY,
+	CONF_KEY_USER,
+	CONF_KEY_GROUP,
+	CONF_KEY_UMASK,
+	CONF_KEY_NICE,
+	CONF_KEY_LIMITS,
+	CONF_KEY_WORKERS,
+	CONF_KEY_AUTOSTART,
+	CONF_KEY_RESTART,
+	CONF_KEY_RESTART_DELAY,
+	CONF_KEY_RESTART_DELAY_MAX,
+	CONF_KEY_RESTART_LIMIT,
+	CONF_KEY_RESTART_WINDOW,
+	CONF_KEY_SUCCESS_EXIT,
+	CONF_KEY_READY,
+	CONF_KEY_START_TIMEOUT,
+	CONF_KEY_WATCHDOG,
+	CONF_KEY_STOP_SIGNAL,
+	CONF_KEY_STOP_TIMEOUT,
+	CONF_KEY_AFTER,
+	CONF_KEY_LOG,
+	CONF_KEY_INHERITS,
+	CONF_POOL_KEYS,
+};
+
+enum conf_global_key {
+	CONF_KEY_SOCKET,
+	CONF_KEY_SOCKET_MODE,
+	CONF_KEY_SOCKET_GROUP,
+	CONF_KEY_STATE_DIR,
+	CONF_KEY_MANAGER_USER,
+	CONF_KEY_RUN_USER,
+	CONF_GLOBAL_KEYS,
+};
+
+extern const struct conf_key conf_pool_keys[CONF_POOL_KEYS];
+extern const struct conf_key conf_global_keys[CONF_GLOBAL_KEYS];
+
+/* Index of the row called `name`, or -1. */
+int conf_key_find(const struct conf_key *keys, unsigned count, const char *name);
+/* The row's name most like `name`, or NULL where none is. */
+const char *conf_key_like(const struct conf_key *keys, unsigned count, const char *name);
+/* Whether values are written as {"a", "b"}. */
+bool conf_key_is_list(const struct conf_key *key);
+
+#endif

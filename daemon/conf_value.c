@@ -1,0 +1,335 @@
+#include "daemon/conf_value.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/conf_limit.h"
+#include "lib/bounds.h"
+#include "lib/text.h"
+
+/* What is being read, and where its complaint goes. */
+struct setting {
+	struct conf_build *b;
+	uint32_t pool;
+	const struct conf_key *key;
+	struct conf_values values;
+	char *why;
+	size_t why_size;
+};
+
+/* The field; not to be kept across a call that adds to the block. */
+static void *field(const struct setting *s)
+{
+	char *base = s->pool == CONF_VALUE_GLOBAL ? (char *)conf_build_head(s->b)
+						  : (char *)conf_build_pool(s->b, s->pool);
+
+	return base + s->key->offset;
+}
+
+static struct conf_pool *pool_of(const struct setting *s)
+{
+	return conf_build_pool(s->b, s->pool);
+}
+
+__attribute__((format(printf, 3, 4))) static bool bad(const struct setting *s, const char *value,
+						      const char *right, ...)
+{
+	va_list ap;
+	int n;
+
+	if (!s->why_size) /* a default: its reader does not ask why */
+		return false;
+	n = snprintf(s->why, s->why_size, "%s = \"%.80s\"%s: ", s->key->name, value,
+		     strlen(value) > 80 ? "..." : "");
+	va_start(ap, right);
+	vsnprintf(s->why + n, s->why_size - (size_t)n, right, ap);
+	va_end(ap);
+	return false;
+}
+
+static bool put_text(const struct setting *s, const char *text)
+{
+	conf_off off = conf_build_text(s->b, text);
+
+	if (!off)
+		return false;
+	*(conf_off *)field(s) = off;
+	return true;
+}
+
+static bool set_text(const struct setting *s)
+{
+	const char *v = s->values.items[0];
+
+	return *v ? put_text(s, v) : bad(s, v, "must not be empty");
+}
+
+static bool set_path(const struct setting *s)
+{
+	const char *v = s->values.items[0];
+
+	if (*v != '/')
+		return bad(s, v, "must be an absolute path, one that begins with /");
+	return put_text(s, v);
+}
+
+static bool put_list(const struct setting *s)
+{
+	struct conf_list list = conf_build_list(s->b, s->values.items, s->values.count);
+
+	if (list.count && !list.items)
+		return false;
+	*(struct conf_list *)field(s) = list;
+	return true;
+}
+
+static bool set_command(const struct setting *s)
+{
+	if (s->values.count == 0 || !*s->values.items[0])
+		return bad(s, "", "must name a program, as in {\"/usr/bin/sleep\", \"60\"}");
+	return put_list(s);
+}
+
+static bool is_variable(const char *v, size_t length)
+{
+	if (length == 0 || isdigit((unsigned char)*v))
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if (!isalnum((unsigned char)v[i]) && v[i] != '_')
+			return false;
+	return true;
+}
+
+static bool set_environment(const struct setting *s)
+{
+	for (uint32_t i = 0; i < s->values.count; i++) {
+		const char *v = s->values.items[i];
+		size_t length = strcspn(v, "=");
+
+		if (!v[length] || !is_variable(v, length))
+			return bad(s, v, "must be KEY=VALUE, KEY of letters, digits and _");
+		for (uint32_t j = 0; j < i; j++)
+			if (strncmp(s->values.items[j], v, length + 1) == 0)
+				return bad(s, v, "%.*s is given twice", (int)length, v);
+	}
+	return put_list(s);
+}
+
+static bool set_bool(const struct setting *s)
+{
+	static const char *const words[] = { "false", "true", "no", "yes", "off", "on" };
+	const char *v = s->values.items[0];
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		if (strcmp(v, words[i]) == 0) {
+			*(uint8_t *)field(s) = i % 2;
+			return true;
+		}
+	}
+	return bad(s, v, "must be true or false");
+}
+
+/* A leading zero is refused: some read 010 as ten, some as eight. */
+static bool read_number(const struct setting *s, const char *v, int64_t *out)
+{
+	const char *digits = v + (*v == '-');
+
+	if (digits[0] == '0' && isdigit((unsigned char)digits[1]))
+		return bad(s, v, "must be written without the leading zero");
+	if (text_int(v, out) < 0 || *out < s->key->min || *out > s->key->max)
+		return bad(s, v, "must be a number from %lld to %lld", (long long)s->key->min,
+			   (long long)s->key->max);
+	return true;
+}
+
+static bool set_count(const struct setting *s)
+{
+	int64_t n;
+
+	if (!read_number(s, s->values.items[0], &n))
+		return false;
+	*(uint32_t *)field(s) = (uint32_t)n;
+	return true;
+}
+
+static bool set_nice(const struct setting *s)
+{
+	int64_t n;
+
+	if (!read_number(s, s->values.items[0], &n))
+		return false;
+	pool_of(s)->nice = (int32_t)n;
+	pool_of(s)->nice_given = true;
+	return true;
+}
+
+static bool set_codes(const struct setting *s)
+{
+	uint8_t codes[32] = { 0 };
+
+	for (uint32_t i = 0; i < s->values.count; i++) {
+		int64_t n;
+
+		if (!read_number(s, s->values.items[i], &n))
+			return false;
+		codes[n / 8] |= (uint8_t)(1U << (n % 8));
+	}
+	memcpy(field(s), codes, sizeof(codes));
+	return true;
+}
+
+static bool set_duration(const struct setting *s)
+{
+	const char *v = s->values.items[0];
+	char least[64], most[64];
+	int64_t usec;
+
+	if (s->key->min == 0 && strcmp(v, "off") == 0)
+		v = "0";
+	if (text_duration(v, &usec) < 0)
+		return bad(s, v, "must be a duration such as \"500ms\", \"10s\" or \"1min 30s\"");
+	if (usec < s->key->min || usec > s->key->max)
+		return bad(s, v, "must be from %s to %s",
+			   text_duration_show(least, sizeof(least), s->key->min),
+			   text_duration_show(most, sizeof(most), s->key->max));
+	*(int64_t *)field(s) = usec;
+	return true;
+}
+
+/* Index of `v` in the row's words, or -1. */
+static int word_index(const struct conf_key *key, const char *v)
+{
+	for (int i = 0; key->words[i]; i++)
+		if (strcmp(key->words[i], v) == 0)
+			return i;
+	return -1;
+}
+
+/* `"a", "b" or "c"` of the row's words; `last` is what stands for the or. */
+static const char *word_list(const struct conf_key *key, const char *last, char *buf, size_t size)
+{
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (int i = 0; key->words[i] && n < size; i++) {
+		const char *before = i == 0 ? "" : key->words[i + 1] ? ", " : last;
+		n += (size_t)snprintf(buf + n, size - n, "%s\"%s\"", before, key->words[i]);
+	}
+	return buf;
+}
+
+static bool set_word(const struct setting *s)
+{
+	int i = word_index(s->key, s->values.items[0]);
+	char words[128];
+
+	if (i < 0)
+		return bad(s, s->values.items[0], "must be %s",
+			   word_list(s->key, " or ", words, sizeof(words)));
+	*(uint8_t *)field(s) = (uint8_t)i;
+	return true;
+}
+
+static bool set_octal(const struct setting *s)
+{
+	const char *v = s->values.items[0];
+	size_t digits = strspn(v, "01234567");
+	long n = digits > 0 && digits <= 4 && !v[digits] ? strtol(v, NULL, 8) : -1;
+
+	if (n < 0 || n > s->key->max)
+		return bad(s, v, "must be octal permission bits, from 0000 to 0%llo",
+			   (unsigned long long)s->key->max);
+	*(uint32_t *)field(s) = (uint32_t)n;
+	return true;
+}
+
+static bool set_signal(const struct setting *s)
+{
+	int sig = text_signal(s->values.items[0]);
+
+	if (sig < 0)
+		return bad(s, s->values.items[0],
+			   "must be a signal such as \"TERM\", \"INT\" or \"RTMIN+3\"");
+	*(int32_t *)field(s) = sig;
+	return true;
+}
+
+static bool set_limits(const struct setting *s)
+{
+	struct conf_limit limits[CONF_LIMITS_MAX];
+	uint32_t count = s->values.count;
+	conf_off off;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const char *v = s->values.items[i];
+
+		if (i == CONF_LIMITS_MAX || conf_limit_read(v, &limits[i]) < 0)
+			return bad(s, v, "must be NAME=SOFT or NAME=SOFT:HARD, NAME one of %s",
+				   conf_limit_names());
+		for (uint32_t j = 0; j < i; j++)
+			if (limits[j].resource == limits[i].resource)
+				return bad(s, v, "this limit is given twice");
+	}
+	off = conf_build_bytes(s->b, limits, count * sizeof(*limits));
+	if (!off)
+		return false;
+	pool_of(s)->limits = off;
+	pool_of(s)->limit_count = count;
+	return put_list(s);
+}
+
+static bool set_log(const struct setting *s)
+{
+	const char *v = s->values.items[0];
+	int word = word_index(s->key, v);
+	conf_off off = 0;
+	char words[128];
+
+	if (word < 0 && *v != '/')
+		return bad(s, v, "must be %s or a file's absolute path",
+			   word_list(s->key, ", ", words, sizeof(words)));
+	if (word < 0) {
+		off = conf_build_text(s->b, v);
+		if (!off)
+			return false;
+	}
+	pool_of(s)->log = word < 0 ? CONF_LOG_FILE : (uint8_t)word;
+	pool_of(s)->log_file = off;
+	return true;
+}
+
+static bool (*const setters[CONF_TYPE_COUNT_OF])(const struct setting *s) = {
+	[CONF_TYPE_TEXT] = set_text,	   [CONF_TYPE_PATH] = set_path,
+	[CONF_TYPE_COMMAND] = set_command, [CONF_TYPE_ENVIRONMENT] = set_environment,
+	[CONF_TYPE_NAMES] = put_list,	   [CONF_TYPE_BOOL] = set_bool,
+	[CONF_TYPE_COUNT] = set_count,	   [CONF_TYPE_DURATION] = set_duration,
+	[CONF_TYPE_WORD] = set_word,	   [CONF_TYPE_OCTAL] = set_octal,
+	[CONF_TYPE_NICE] = set_nice,	   [CONF_TYPE_SIGNAL] = set_signal,
+	[CONF_TYPE_LIMITS] = set_limits,   [CONF_TYPE_CODES] = set_codes,
+	[CONF_TYPE_LOG] = set_log,
+};
+
+bool conf_value_set(struct conf_build *b, uint32_t pool, const struct conf_key *key,
+		    struct conf_values values, char *why, size_t why_size)
+{
+	struct setting s = { b, pool, key, values, why, why_size };
+
+	if (why_size)
+		why[0] = '\0';
+	if (values.count > CREW_ARGS_MAX) {
+		snprintf(why, why_size, "%s: %u strings, at most %d are allowed", key->name,
+			 values.count, CREW_ARGS_MAX);
+		return false;
+	}
+	return setters[key->type](&s);
+}
+
+bool conf_value_default(struct conf_build *b, uint32_t pool, const struct conf_key *key)
+{
+	struct conf_values one = { 1, &key->fallback };
+
+	return !key->fallback || conf_value_set(b, pool, key, one, NULL, 0);
+}
