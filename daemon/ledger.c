@@ -1,0 +1,147 @@
+#include "daemon/ledger.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define POOLS (CREW_POOLS_MAX * 2) /* those that leave may still be there when others come */
+
+struct pool_cell {
+	_Atomic uint32_t current;
+	struct ledger_pool copy[2];
+};
+
+struct ledger {
+	_Atomic uint32_t shutdown;
+	struct pool_cell pools[POOLS];
+	/* What is read of every slot lies apart from the copies: to look at a page is to have it. */
+	_Atomic uint32_t run[CREW_WORKERS_MAX];
+	_Atomic uint32_t
+		current[CREW_WORKERS_MAX]; /* 0: free, else index + 1 of the copy in force */
+	struct ledger_worker workers[CREW_WORKERS_MAX][2];
+};
+
+static struct ledger *ledger;
+
+size_t ledger_size(void)
+{
+	return sizeof(struct ledger);
+}
+
+int ledger_init(int fd)
+{
+	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	void *p = mmap(NULL, sizeof(struct ledger), PROT_READ | PROT_WRITE, flags, fd, 0);
+
+	if (p == MAP_FAILED)
+		return -1;
+	ledger = p;
+	return 0;
+}
+
+void ledger_close(void)
+{
+	if (ledger)
+		munmap(ledger, sizeof(*ledger));
+	ledger = NULL;
+}
+
+void ledger_save_worker(unsigned slot, const struct ledger_worker *r)
+{
+	uint32_t other = atomic_load(&ledger->current[slot]) == 1;
+
+	ledger->workers[slot][other] = *r;
+	atomic_store(&ledger->current[slot], other + 1);
+}
+
+bool ledger_load_worker(unsigned slot, struct ledger_worker *r)
+{
+	uint32_t current = atomic_load(&ledger->current[slot]);
+
+	if (current != 1 && current != 2)
+		return false;
+	*r = ledger->workers[slot][current - 1];
+	return true;
+}
+
+void ledger_clear_worker(unsigned slot)
+{
+	atomic_store(&ledger->current[slot], 0);
+}
+
+uint32_t ledger_run(unsigned slot)
+{
+	return atomic_load(&ledger->run[slot]);
+}
+
+void ledger_set_run(unsigned slot, uint32_t run)
+{
+	atomic_store(&ledger->run[slot], run);
+}
+
+static struct ledger_pool *pool_in_force(struct pool_cell *c)
+{
+	uint32_t current = atomic_load(&c->current);
+
+	return current == 1 || current == 2 ? &c->copy[current - 1] : NULL;
+}
+
+/* The pool's cell, or a free one when there is none and `or_free`. */
+static struct pool_cell *pool_cell(const char *name, bool or_free)
+{
+	struct pool_cell *vacant = NULL;
+
+	for (unsigned i = 0; i < POOLS; i++) {
+		struct pool_cell *c = &ledger->pools[i];
+		const struct ledger_pool *r = pool_in_force(c);
+
+		if (r && strcmp(r->name, name) == 0)
+			return c;
+		if (!r && !vacant)
+			vacant = c;
+		if (!r && !c->copy[0].name[0])
+			break; /* never used, nor is any after it */
+	}
+	return or_free ? vacant : NULL;
+}
+
+bool ledger_save_pool(const struct ledger_pool *r)
+{
+	struct pool_cell *c = pool_cell(r->name, true);
+	uint32_t other;
+
+	if (!c)
+		return false;
+	other = atomic_load(&c->current) == 1;
+	c->copy[other] = *r;
+	atomic_store(&c->current, other + 1);
+	return true;
+}
+
+bool ledger_load_pool(const char *name, struct ledger_pool *r)
+{
+	struct pool_cell *c = pool_cell(name, false);
+
+	if (!c)
+		return false;
+	*r = *pool_in_force(c);
+	return true;
+}
+
+void ledger_clear_pool(const char *name)
+{
+	struct pool_cell *c = pool_cell(name, false);
+
+	if (c)
+		atomic_store(&c->current, 0);
+}
+
+enum ledger_shutdown ledger_shutdown(void)
+{
+	return atomic_load(&ledger->shutdown);
+}
+
+void ledger_set_shutdown(enum ledger_shutdown s)
+{
+	atomic_store(&ledger->shutdown, s);
+}

@@ -1,0 +1,56 @@
+/*
+ * The manager's own memory that outlives it: a memfd which the keeper holds and never looks into. What the
+ * next manager must know and cannot see: states, counts, what users asked for. A record is written beside
+ * the one in force and then switched to by one store, so that SIGKILL at any instruction leaves one or
+ * the other. Times are CLOCK_MONOTONIC microseconds.
+ */
+#ifndef CREWD_LEDGER_H
+#define CREWD_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "daemon/child.h"
+#include "lib/bounds.h"
+
+struct ledger_worker {
+	char name[CREW_NAME_MAX + 1], pool[CREW_NAME_MAX + 1];
+	uint8_t is_run, state, has_end;
+	uint8_t fresh, start_again, leaving, unready, failing, forced, signalled;
+	uint32_t number, restarts, failures, window_count;
+	int64_t window_ran, started, changed, due;
+	uint64_t process_hash;
+	struct child_end end;
+};
+
+struct ledger_pool {
+	char name[CREW_NAME_MAX + 1];
+	uint8_t wanted;
+	int32_t scale;
+};
+
+/* Size of the memfd; only touched pages cost memory. */
+size_t ledger_size(void);
+/* Maps it. fd < 0: memory of its own (unit tests). 0, or -1 with errno. */
+int ledger_init(int fd);
+void ledger_close(void);
+
+void ledger_save_worker(unsigned slot, const struct ledger_worker *r);
+bool ledger_load_worker(unsigned slot, struct ledger_worker *r); /* false: the slot is free */
+void ledger_clear_worker(unsigned slot);
+
+/* Run number last given out for a slot: never goes back, not even when the slot is cleared. */
+uint32_t ledger_run(unsigned slot);
+void ledger_set_run(unsigned slot, uint32_t run);
+
+/* Pools by name; saving the CREW_POOLS_MAX + 1st is refused (false). */
+bool ledger_save_pool(const struct ledger_pool *r);
+bool ledger_load_pool(const char *name, struct ledger_pool *r);
+void ledger_clear_pool(const char *name);
+
+/* Set while a shutdown is under way: the next manager goes on with it. */
+enum ledger_shutdown { LEDGER_NO_SHUTDOWN, LEDGER_SHUTDOWN, LEDGER_SHUTDOWN_JOIN };
+enum ledger_shutdown ledger_shutdown(void);
+void ledger_set_shutdown(enum ledger_shutdown s);
+
+#endif

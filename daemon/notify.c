@@ -1,0 +1,198 @@
+#include "daemon/notify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <systemd/sd-daemon.h>
+#include "daemon/child.h"
+#include "daemon/crew.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+#define MESSAGES_A_TURN 64
+#define MESSAGE_MAX	4096
+#define EARLY_MAX	64
+
+static struct loop_io *io;
+
+/* A worker may be quicker than the keeper's word that it exists: what it says is kept for a moment. */
+static struct {
+	pid_t pid;
+	bool ready;
+} early[EARLY_MAX];
+static unsigned early_next;
+
+/* ---- what workers say ------------------------------------------------------------------------- */
+
+static void apply(struct worker *w, const char *text)
+{
+	for (const char *line = text; line;
+	     line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+		size_t len = strcspn(line, "\n");
+
+		if (len == 7 && strncmp(line, "READY=1", len) == 0)
+			worker_on_ready(w);
+		else if (len == 10 && strncmp(line, "WATCHDOG=1", len) == 0)
+			worker_on_watchdog(w);
+		else if (len == 10 && strncmp(line, "STOPPING=1", len) == 0)
+			worker_on_stopping(w);
+	}
+}
+
+/* By its main process, or as a process of its session: `systemd-notify` in a script is one. */
+static struct worker *sender(pid_t pid)
+{
+	struct worker *w = crew_pid(pid);
+	pid_t session;
+
+	if (w)
+		return w;
+	child_catch_up();
+	w = crew_pid(pid);
+	if (w)
+		return w;
+	session = getsid(pid);
+	return session > 0 ? crew_pid(session) : NULL;
+}
+
+static void keep_early(pid_t pid, const char *text)
+{
+	if (!strstr(text, "READY=1"))
+		return;
+	early[early_next].pid = pid;
+	early[early_next].ready = true;
+	early_next = (early_next + 1) % EARLY_MAX;
+}
+
+void notify_forked(struct worker *w, pid_t pid)
+{
+	for (unsigned i = 0; i < EARLY_MAX; i++)
+		if (early[i].pid == pid && early[i].ready) {
+			early[i].ready = false;
+			worker_on_ready(w);
+		}
+}
+
+/* Descriptors come with BARRIER=1: to close them is the answer. */
+static pid_t take_control(struct msghdr *msg)
+{
+	pid_t pid = 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t size = c->cmsg_len - CMSG_LEN(0);
+
+		if (c->cmsg_level != SOL_SOCKET)
+			continue;
+		if (c->cmsg_type == SCM_CREDENTIALS && size == sizeof(struct ucred)) {
+			struct ucred cred;
+
+			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
+			pid = cred.pid;
+		}
+		for (size_t at = 0; c->cmsg_type == SCM_RIGHTS && at + sizeof(int) <= size;
+		     at += sizeof(int)) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
+			close(fd);
+		}
+	}
+	return pid;
+}
+
+static bool receive(int fd)
+{
+	char text[MESSAGE_MAX + 1];
+	union {
+		char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(16 * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = text, .iov_len = MESSAGE_MAX };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.space,
+			      .msg_controllen = sizeof(control.space) };
+	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct worker *w;
+	pid_t pid;
+
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	pid = take_control(&msg);
+	w = pid > 0 ? sender(pid) : NULL;
+	if (w)
+		apply(w, text);
+	else if (pid > 0)
+		keep_early(pid, text);
+	return true;
+}
+
+static void on_readable(int fd, unsigned events, void *arg)
+{
+	(void)events;
+	(void)arg;
+	for (int i = 0; i < MESSAGES_A_TURN && receive(fd); i++)
+		;
+}
+
+int notify_init(int fd)
+{
+	io = loop_io_new(fd, LOOP_READ, on_readable, NULL);
+	return io ? 0 : -1;
+}
+
+void notify_close(void)
+{
+	loop_io_free(io);
+	io = NULL;
+}
+
+/* ---- what the keeper says to systemd ---------------------------------------------------------- */
+
+void notify_systemd(const char *state)
+{
+	sd_notify(0, state);
+}
+
+int64_t notify_watchdog_interval(void)
+{
+	static int64_t interval = -1;
+	uint64_t usec;
+
+	if (interval < 0)
+		interval = sd_watchdog_enabled(0, &usec) > 0 ? (int64_t)usec : 0;
+	return interval;
+}
+
+static int prepare(int fd)
+{
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	return fd;
+}
+
+int notify_listen_fd(void)
+{
+	char **names = NULL;
+	int n = sd_listen_fds_with_names(1, &names), best = -1;
+
+	for (int i = 0; i < n; i++) {
+		int fd = SD_LISTEN_FDS_START + i;
+		bool usable = sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0;
+
+		if (usable && (best < 0 || strcmp(names[i], "varlink") == 0))
+			best = fd;
+		else if (!usable)
+			log_warning(NULL,
+				    "descriptor %d from systemd is no listening UNIX stream socket",
+				    fd);
+	}
+	for (int i = 0; names && i < n; i++)
+		free(names[i]);
+	free(names);
+	return best < 0 ? -1 : prepare(best);
+}

@@ -1,0 +1,256 @@
+#include "daemon/pool.h"
+
+#include <string.h>
+#include "daemon/conf_plan.h"
+#include "daemon/crew.h"
+#include "daemon/ledger.h"
+
+static const struct pool_events *events;
+
+void pool_observe(const struct pool_events *e)
+{
+	events = e;
+}
+
+unsigned pool_size(const struct pool *p)
+{
+	if (p->removed)
+		return 0;
+	if (p->is_run)
+		return 1;
+	return p->scale >= 0 ? (unsigned)p->scale : p->def->workers;
+}
+
+bool pool_is_alive(const struct pool *p)
+{
+	return p->in_state[WORKER_STARTING] || p->in_state[WORKER_RUNNING] ||
+	       p->in_state[WORKER_STOPPING];
+}
+
+bool pool_is_up(const struct pool *p)
+{
+	return p->wanted && p->count >= pool_size(p) &&
+	       p->in_state[WORKER_RUNNING] + p->exited_well >= pool_size(p);
+}
+
+static const struct pool *after(const struct pool *p, uint32_t i)
+{
+	return crew_pool(conf_item(p->conf, p->def->after, i));
+}
+
+bool pool_may_start(const struct pool *p, const struct pool **why)
+{
+	if (p->removed)
+		return false;
+	for (uint32_t i = 0; i < p->def->after.count; i++) {
+		const struct pool *before = after(p, i);
+
+		if (!before || pool_is_up(before))
+			continue;
+		if (why)
+			*why = before;
+		return false;
+	}
+	return true;
+}
+
+/* Cannot come up by itself: not wanted, or all that could has settled. `after` has no cycles. */
+static bool cannot_come_up(const struct pool *p)
+{
+	unsigned moving = p->in_state[WORKER_STARTING] + p->in_state[WORKER_STOPPING] +
+			  p->in_state[WORKER_BACKOFF];
+
+	if (pool_is_up(p) || moving || p->resize)
+		return false;
+	return !p->fresh || pool_is_hopeless(p);
+}
+
+bool pool_is_hopeless(const struct pool *p)
+{
+	for (uint32_t i = 0; i < p->def->after.count; i++) {
+		const struct pool *before = after(p, i);
+
+		if (before && cannot_come_up(before))
+			return true;
+	}
+	return false;
+}
+
+void pool_save(const struct pool *p)
+{
+	struct ledger_pool r = { .wanted = p->wanted, .scale = p->scale };
+
+	if (p->is_run)
+		return;
+	strcpy(r.name, p->name);
+	ledger_save_pool(&r);
+}
+
+void pool_mark(struct pool *p)
+{
+	loop_defer(&p->step);
+}
+
+void pool_want(struct pool *p, bool wanted)
+{
+	p->wanted = wanted;
+	pool_save(p);
+	pool_mark(p);
+}
+
+void pool_scale(struct pool *p, unsigned workers)
+{
+	p->scale = (int)workers;
+	p->resize = true;
+	pool_save(p);
+	pool_mark(p);
+}
+
+/* ---- the step ---------------------------------------------------------------------------------
+ */
+
+static bool hold_new(const struct pool *p)
+{
+	return !p->wanted || crew_is_shutting_down();
+}
+
+static void add_missing(struct pool *p)
+{
+	while (p->count < pool_size(p)) {
+		struct worker *w = events->add_worker(p, p->count + 1);
+
+		if (!w)
+			return;
+		if (!hold_new(p))
+			worker_set_fresh(w);
+	}
+}
+
+/* From the end, so that the numbers of those that stay have no gap. */
+static void drop_surplus(struct pool *p)
+{
+	unsigned size = pool_size(p);
+
+	for (unsigned n = p->count; n > size; n--) {
+		struct worker *w = p->workers[n - 1];
+
+		if (!w->leaving) {
+			w->leaving = true;
+			worker_stop(w);
+		}
+	}
+	while (p->count > size && !worker_is_alive(p->workers[p->count - 1]))
+		events->drop_worker(p->workers[p->count - 1]);
+}
+
+/* A worker on its way out is wanted again: it stays, and starts anew when it is gone. */
+static void keep_leaving(struct pool *p)
+{
+	unsigned size = pool_size(p);
+
+	for (unsigned n = 0; n < p->count && n < size; n++)
+		if (p->workers[n]->leaving) {
+			p->workers[n]->leaving = false;
+			worker_restart(p->workers[n]);
+		}
+}
+
+static void start_fresh(struct pool *p)
+{
+	if (!p->fresh || crew_is_shutting_down() || !pool_may_start(p, NULL))
+		return;
+	for (unsigned i = 0; i < p->count && p->fresh; i++)
+		if (p->workers[i]->fresh)
+			worker_start_now(p->workers[i]);
+}
+
+/* One at a time: the next worker is replaced when all others are up or have settled. */
+static void roll_one(struct pool *p)
+{
+	if (!p->roll || p->in_state[WORKER_STARTING] || p->in_state[WORKER_STOPPING])
+		return;
+	for (; p->roll_next < p->count; p->roll_next++) {
+		struct worker *w = p->workers[p->roll_next];
+
+		if (w->process_hash == p->process_hash || !worker_is_alive(w))
+			continue;
+		worker_restart(w);
+		return;
+	}
+	p->roll = false;
+}
+
+static void tell_up(struct pool *p)
+{
+	bool up = pool_is_up(p);
+
+	if (up == p->was_up)
+		return;
+	p->was_up = up;
+	events->up_changed(p);
+}
+
+static void pool_step(void *arg)
+{
+	struct pool *p = arg;
+
+	if (p->resize && !p->is_run) {
+		keep_leaving(p);
+		add_missing(p);
+		drop_surplus(p);
+		p->resize = p->count != pool_size(p);
+	}
+	if (p->removed && p->count == 0) {
+		events->drop_pool(p);
+		return;
+	}
+	roll_one(p);
+	start_fresh(p);
+	tell_up(p);
+}
+
+/* ---- made and changed -------------------------------------------------------------------------
+ */
+
+void pool_init(struct pool *p, const char *name)
+{
+	strcpy(p->name, name);
+	p->scale = -1;
+	p->run_block = -1;
+	p->step.fn = pool_step;
+	p->step.arg = p;
+}
+
+/* What could not be started may well start with what the new definition says. */
+static void retry_failed(struct pool *p)
+{
+	for (unsigned i = 0; i < p->count; i++)
+		if (p->workers[i]->state == WORKER_FAILED)
+			worker_start(p->workers[i]);
+}
+
+void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool *def,
+		 uint32_t index)
+{
+	bool first = !p->def;
+	uint64_t hash = conf_process_hash(conf, def);
+	bool changed = !first && hash != p->process_hash;
+
+	p->conf = conf;
+	p->def = def;
+	p->index = index;
+	p->process_hash = hash;
+	p->removed = false;
+	p->resize = true;
+	p->roll = true; /* cheap when there is nothing to do */
+	p->roll_next = 0;
+	if (changed)
+		retry_failed(p);
+	pool_mark(p);
+}
+
+void pool_remove(struct pool *p)
+{
+	p->removed = p->resize = true;
+	pool_mark(p);
+}
