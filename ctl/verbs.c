@@ -1,0 +1,264 @@
+#include "ctl/verbs.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include "lib/bounds.h"
+#include "lib/clock.h"
+#include "lib/text.h"
+
+const struct verb verbs[] = {
+	{ .name = "status",
+	  .usage = "[NAME...]",
+	  .help = "state of workers",
+	  .options = "",
+	  .max = -1,
+	  .run = ctl_status },
+	{ .name = "start",
+	  .usage = "NAME...",
+	  .help = "start; returns when running",
+	  .options = "",
+	  .min = 1,
+	  .max = -1,
+	  .run = ctl_start },
+	{ .name = "terminate",
+	  .alias = "stop",
+	  .usage = "[--no-wait] NAME...",
+	  .help = "end, and do not restart; returns when gone",
+	  .options = "w",
+	  .min = 1,
+	  .max = -1,
+	  .run = ctl_terminate },
+	{ .name = "kill",
+	  .usage = "NAME...",
+	  .help = "SIGKILL now, and do not restart",
+	  .options = "",
+	  .min = 1,
+	  .max = -1,
+	  .run = ctl_kill },
+	{ .name = "signal",
+	  .usage = "SIG NAME...",
+	  .help = "send a signal",
+	  .options = "",
+	  .min = 2,
+	  .max = -1,
+	  .run = ctl_signal },
+	{ .name = "restart",
+	  .usage = "[--all-at-once] NAME...",
+	  .help = "end and start again, one after the other",
+	  .options = "A",
+	  .min = 1,
+	  .max = -1,
+	  .run = ctl_restart },
+	{ .name = "is-alive",
+	  .usage = "NAME",
+	  .help = "print alive or dead; exit 0 or 3",
+	  .options = "",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_is_alive },
+	{ .name = "join",
+	  .usage = "[--timeout S] NAME...",
+	  .help = "wait until ended for good",
+	  .options = "t",
+	  .min = 1,
+	  .max = -1,
+	  .run = ctl_join },
+	{ .name = "run",
+	  .usage = "[--name N] [--restart P] [--env K=V]... [--dir D] [--join] [--] COMMAND "
+		   "[ARG...]",
+	  .help = "start a worker that is not in the configuration",
+	  .options = "NreDj",
+	  .min = 1,
+	  .max = -1,
+	  .stops = true,
+	  .run = ctl_run },
+	{ .name = "forget",
+	  .usage = "NAME...",
+	  .help = "drop a finished worker of run",
+	  .options = "",
+	  .min = 1,
+	  .max = -1,
+	  .run = ctl_forget },
+	{ .name = "scale",
+	  .usage = "POOL N",
+	  .help = "set the number of workers",
+	  .options = "",
+	  .min = 2,
+	  .max = 2,
+	  .run = ctl_scale },
+	{ .name = "logs",
+	  .usage = "[-f] [-n LINES] NAME",
+	  .help = "what it printed",
+	  .options = "fn",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_logs },
+	{ .name = "reload",
+	  .usage = "[--dry-run]",
+	  .help = "read the configuration again",
+	  .options = "d",
+	  .run = ctl_reload },
+	{ .name = "shutdown",
+	  .usage = "[--join]",
+	  .help = "end the daemon and its workers",
+	  .options = "j",
+	  .run = ctl_shutdown },
+	{ .name = "events",
+	  .usage = "",
+	  .help = "a line for each change of state",
+	  .options = "",
+	  .run = ctl_events },
+	{ .name = NULL },
+};
+
+const struct verb *verb_find(const char *name)
+{
+	for (const struct verb *v = verbs; v->name; v++)
+		if (strcmp(v->name, name) == 0 || (v->alias && strcmp(v->alias, name) == 0))
+			return v;
+	return NULL;
+}
+
+/* ---- options of verbs ------------------------------------------------------------------------- */
+
+static const struct option long_options[] = {
+	{ "no-wait", no_argument, NULL, 'w' },
+	{ "all-at-once", no_argument, NULL, 'A' },
+	{ "follow", no_argument, NULL, 'f' },
+	{ "lines", required_argument, NULL, 'n' },
+	{ "timeout", required_argument, NULL, 't' },
+	{ "dry-run", no_argument, NULL, 'd' },
+	{ "join", no_argument, NULL, 'j' },
+	{ "name", required_argument, NULL, 'N' },
+	{ "restart", required_argument, NULL, 'r' },
+	{ "env", required_argument, NULL, 'e' },
+	{ "dir", required_argument, NULL, 'D' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* Seconds as a number, or with a unit. */
+static int take_timeout(struct ctl *ctl, const char *text)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (*text && !*end && seconds >= 0 && seconds < 1e10) {
+		ctl->timeout = (int64_t)(seconds * (double)USEC_PER_SEC);
+		return 0;
+	}
+	if (text_duration(text, &ctl->timeout) == 0)
+		return 0;
+	return ctl_usage(ctl, "--timeout %s is no time; 5, 0.5 or 500ms is", text);
+}
+
+static int take_environment(struct ctl *ctl, const char *pair)
+{
+	if (!strchr(pair, '=') || *pair == '=')
+		return ctl_usage(ctl, "--env %s is not KEY=VALUE", pair);
+	if (ctl->environment_count == CREW_ARGS_MAX)
+		return ctl_usage(ctl, "more than %d times --env", CREW_ARGS_MAX);
+	ctl->environment[ctl->environment_count++] = pair;
+	return 0;
+}
+
+static int take_lines(struct ctl *ctl, const char *text)
+{
+	if (text_int(text, &ctl->lines) < 0 || ctl->lines < 0 || ctl->lines > CREW_LOG_RING)
+		return ctl_usage(ctl, "-n %s is no number of lines from 0 to %d", text,
+				 CREW_LOG_RING);
+	return 0;
+}
+
+static int take_option(struct ctl *ctl, int letter)
+{
+	bool *const flags[] = { ['w'] = &ctl->no_wait,
+				['A'] = &ctl->all_at_once,
+				['f'] = &ctl->follow,
+				['d'] = &ctl->dry_run,
+				['j'] = &ctl->join };
+	const char **const texts[] = {
+		['N'] = &ctl->name, ['r'] = &ctl->restart, ['D'] = &ctl->directory
+	};
+
+	if (letter == 't')
+		return take_timeout(ctl, optarg);
+	if (letter == 'n')
+		return take_lines(ctl, optarg);
+	if (letter == 'e')
+		return take_environment(ctl, optarg);
+	if ((size_t)letter < sizeof(texts) / sizeof(*texts) && texts[letter])
+		*texts[letter] = optarg;
+	else
+		*flags[letter] = true;
+	return 0;
+}
+
+static int bad_option(const struct ctl *ctl, char **argv)
+{
+	const char *what = optopt && optopt < 256 && !strchr("wAfntdjNreDh", optopt)
+				   ? "unknown option"
+				   : "option";
+
+	return ctl_usage(ctl, "%s %s is not known, or lacks its value", what, argv[optind - 1]);
+}
+
+static int check_count(struct ctl *ctl)
+{
+	const struct verb *v = ctl->verb;
+
+	if (ctl->count < v->min)
+		return ctl_usage(ctl, "something is missing");
+	if (v->max >= 0 && ctl->count > v->max)
+		return ctl_usage(ctl, "unexpected argument %s", ctl->args[v->max]);
+	return 0;
+}
+
+int verb_options(struct ctl *ctl, int argc, char **argv)
+{
+	const struct verb *v = ctl->verb;
+	int letter;
+
+	opterr = 0;
+	optind = 0;
+	while ((letter = getopt_long(argc, argv, v->stops ? "+hfn:" : "hfn:", long_options,
+				     NULL)) != -1) {
+		int r;
+
+		if (letter == 'h') {
+			verb_help(stdout, v);
+			exit(ctl_finish(CREW_EXIT_OK));
+		}
+		if (letter == '?' || letter == ':')
+			return bad_option(ctl, argv);
+		if (!strchr(v->options, letter))
+			return ctl_usage(ctl, "option %s is not for this verb", argv[optind - 1]);
+		r = take_option(ctl, letter);
+		if (r)
+			return r;
+	}
+	ctl->args = argv + optind;
+	ctl->count = argc - optind;
+	return check_count(ctl);
+}
+
+void verb_help(FILE *to, const struct verb *verb)
+{
+	if (verb) {
+		fprintf(to, "Usage: crewctl %s %s\n%s%s%s\n", verb->name, verb->usage, verb->help,
+			verb->alias ? "; also: " : "", verb->alias ? verb->alias : "");
+		return;
+	}
+	fputs("Usage: crewctl [-s SOCKET] [--json] VERB ...\n"
+	      "Controls crewd. A NAME is a worker, a pool (all its workers), or a glob of "
+	      "either.\n\n",
+	      to);
+	for (const struct verb *v = verbs; v->name; v++)
+		fprintf(to, "  %-10s %s\n", v->name, v->help);
+	fputs("\n  -s, --socket PATH  control socket\n      --json         one JSON document; "
+	      "streams: an object a line\n"
+	      "      --version, --help\n\ncrewctl help VERB tells more of one.\n",
+	      to);
+}

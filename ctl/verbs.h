@@ -1,0 +1,44 @@
+/* The verbs of crewctl, a row each. */
+#ifndef CREW_CTL_VERBS_H
+#define CREW_CTL_VERBS_H
+
+#include "ctl/ctl.h"
+
+/* Options a verb takes, as letters of this table (see verbs.c):
+ * w --no-wait, A --all-at-once, f --follow, n --lines, t --timeout, d --dry-run, j --join, N --name,
+ * r --restart, e --env, D --dir */
+struct verb {
+	const char *name, *alias, *usage, *help;
+	const char *options;
+	int min, max; /* arguments; max -1: any number */
+	bool stops;   /* options end at the first argument: a command follows */
+	int (*run)(struct ctl *ctl);
+};
+
+extern const struct verb verbs[];		/* ends with name NULL */
+const struct verb *verb_find(const char *name); /* by name or alias; NULL: none */
+/* Takes the verb's options off argv (argv[0] is the verb). 0, or an exit code after a message. */
+int verb_options(struct ctl *ctl, int argc, char **argv);
+void verb_help(FILE *to, const struct verb *verb); /* NULL: all */
+
+/* worker.c */
+int ctl_status(struct ctl *ctl);
+int ctl_is_alive(struct ctl *ctl);
+int ctl_signal(struct ctl *ctl);
+int ctl_forget(struct ctl *ctl);
+int ctl_logs(struct ctl *ctl);
+/* wait.c */
+int ctl_start(struct ctl *ctl);
+int ctl_terminate(struct ctl *ctl);
+int ctl_kill(struct ctl *ctl);
+int ctl_restart(struct ctl *ctl);
+int ctl_join(struct ctl *ctl);
+/* run.c */
+int ctl_run(struct ctl *ctl);
+/* manager.c */
+int ctl_scale(struct ctl *ctl);
+int ctl_reload(struct ctl *ctl);
+int ctl_shutdown(struct ctl *ctl);
+int ctl_events(struct ctl *ctl);
+
+#endif
