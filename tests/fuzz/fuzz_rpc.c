@@ -1,0 +1,32 @@
+/* Any bytes as a call, by somebody who may do everything, against a fake crew. */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <stdlib.h>
+#include "daemon/control.h"
+#include "lib/bounds.h"
+#include "tests/unit/fake_crew.h"
+#include "tests/unit/fake_loop.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct conn conn = { .fd = -1, .trusted = true, .out = { .max = CREW_OUTPUT_MAX } };
+	char *text = malloc(size + 1);
+
+	if (!text)
+		return 0;
+	memcpy(text, data, size);
+	text[size] = '\0';
+	conn.dead = true; /* nothing is sent */
+	fake_crew_reset();
+	rpc_dispatch(&conn, text, strlen(text));
+	fake_loop_turn();
+	rpc_conn_gone(&conn);
+	if (fake_busy)
+		fake_reload_done(NULL, "");
+	buf_free(&conn.out);
+	free(text);
+	return 0;
+}

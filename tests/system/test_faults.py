@@ -1,0 +1,320 @@
+"""Bad days, injected on purpose."""
+
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from conftest import Varlink, exists, until
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+SANITIZED = "asan" in os.environ.get("CREWD", "")
+MANY = int(os.environ.get("CREW_TEST_MANY", "1000" if SANITIZED else "5000"))
+
+
+def running(crewd, count):
+    until(lambda: crewd.call("io.crewd.Manager.GetStatus")["running"] == count, f"{count} workers run", 120)
+    until(lambda: all(w["state"] == "running" for w in crewd.workers().values() if w["alive"]), "they run", 60)
+
+
+def table(crewd, *without):
+    return {n: (w["pid"], w["state"], w["restarts"]) for n, w in crewd.workers().items() if n not in without}
+
+
+# ---- workers ---------------------------------------------------------------------------------------
+
+
+def test_worker_that_ignores_term(crewd):
+    crewd.start('pool "p" { command = {"sh", "-c", "trap \'\' TERM; echo up; while :; do sleep 0.1; done"} '
+                'stop-timeout = "200ms" }')
+    until(lambda: crewd.ctl("logs", "p-1").stdout == "up\n")
+    crewd.ctl("terminate", "p-1")
+    assert crewd.worker("p-1")["signal"] == signal.SIGKILL and crewd.state("p-1") == "stopped"
+
+
+def test_worker_that_forks_children_and_dies(crewd):
+    crewd.start("""pool "p" { command = {"sh", "-c", "(trap '' TERM HUP; sleep 1000) & echo $!; sleep 1000"} }""")
+    child = int(until(lambda: crewd.ctl("logs", "p-1").stdout.strip()))
+    assert exists(child)
+    crewd.ctl("signal", "KILL", "p-1")
+    until(lambda: not exists(child), "its child is gone too")
+    until(lambda: len(crewd.ctl("logs", "p-1").stdout.split()) == 2)
+    child = int(crewd.ctl("logs", "p-1").stdout.split()[1])
+    crewd.ctl("terminate", "p-1")
+    until(lambda: not exists(child), "its child is gone too")
+
+
+def test_flood(crewd):
+    """Output at full speed neither stops the others nor takes memory."""
+    crewd.start('pool "y" { command = {"yes"} workers = 2 log = "discard" }\n'
+                f'pool "f" {{ command = {{"sh", "-c", "head -c 300000000 /dev/zero | tr \'\\\\0\' \'\\\\n\'"}} '
+                f'log = "{crewd.dir}/flood" restart = "never" }}\n'
+                'pool "quiet" { command = {"sleep", "1000"} }')
+    for _ in range(20):
+        assert crewd.ctl("is-alive", "quiet").stdout == "alive\n"
+        crewd.ctl("restart", "quiet")
+    rss = int(pathlib.Path(f"/proc/{crewd.manager()}/statm").read_text().split()[1]) * 4096
+    assert rss < (400 << 20 if SANITIZED else 64 << 20)
+    assert "y" in crewd.ctl("logs", "-n", "1", "y-1").stdout
+    crewd.ctl("kill", "f", "y")
+
+
+@pytest.mark.parametrize("kind", ["missing", "directory", "not executable", "wrong architecture", "no directory"])
+def test_exec_that_fails(crewd, kind):
+    program, keys = crewd.dir / "program", ""
+    if kind == "directory":
+        program.mkdir()
+    elif kind == "not executable":
+        program.write_text("#!/bin/sh\n")
+    elif kind == "wrong architecture":
+        program.write_bytes(b"\x7fELF\x02\x02\x01" + b"\0" * 100)
+        program.chmod(0o755)
+    elif kind == "no directory":
+        keys = 'directory = "/nonexistent"'
+    expect = {"missing": "No such file or directory", "directory": "Permission denied",
+              "not executable": "Permission denied", "wrong architecture": "Exec format error",
+              "no directory": "cannot change to its directory /nonexistent: No such file"}[kind]
+    crewd.start(f'pool "p" {{ command = {{"{program}"}} restart = "never" autostart = false {keys} }}')
+    assert expect in crewd.ctl("start", "p", code=1).stderr
+    assert crewd.state("p-1") == "failed" and expect in crewd.worker("p-1")["why"]
+    assert expect in crewd.said()
+
+
+def test_crash_loop_takes_bounded_cpu(crewd):
+    crewd.start('pool "c" { command = {"false"} workers = 20 restart-limit = 0 restart-delay-max = "1s" }')
+    until(lambda: all(w["restarts"] >= 5 for w in crewd.workers().values()))
+
+    def cpu():
+        total = 0
+        for pid in (crewd.process.pid, crewd.manager()):
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
+
+    before, restarts = cpu(), sum(w["restarts"] for w in crewd.workers().values())
+    until(lambda: sum(w["restarts"] for w in crewd.workers().values()) >= restarts + 40)
+    assert cpu() - before < 20  # of 40 restarts; a spinning loop would take all there is
+
+
+def test_many_end_at_once(crewd):
+    crewd.start(f'pool "m" {{ command = {{"sleep", "1000"}} workers = {MANY} restart = "never" log = "discard" }}')
+    running(crewd, MANY)
+    pids = list(crewd.pids().values())
+    crewd.ctl("is-alive", "m")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: crewd.call("io.crewd.Manager.GetStatus")["running"] == 0, deadline=60)
+    assert all(w["state"] == "exited" and w["signal"] == 9 for w in crewd.workers().values())
+
+
+def test_closed_output_and_dead_reader(crewd):
+    crewd.start('pool "p" { command = {"sh", "-c", "exec >&- 2>&-; sleep 1000"} }')
+    running(crewd, 1)
+    crewd.ctl("restart", "p")
+    assert crewd.ctl("logs", "p-1").stdout == ""
+
+
+@pytest.mark.parametrize("where", ["/dev/full", "/nonexistent/dir/log"])
+def test_log_that_cannot_be_written(crewd, where):
+    """A full disk under the log: the worker goes on, what it prints is at hand, and it is said."""
+    crewd.start(f'pool "p" {{ command = {{"sh", "-c", "seq 1000; echo end; sleep 1000"}} log = "{where}" }}')
+    until(lambda: crewd.ctl("logs", "-n", "1", "p-1").stdout == "end\n")
+    until(lambda: where in crewd.said(), "it is said")
+    assert crewd.said().count(where) < 5 and crewd.state("p-1") == "running"
+
+
+# ---- the manager -----------------------------------------------------------------------------------
+
+
+def test_manager_killed_at_any_moment(crewd):
+    crewd.start('pool "w" { command = {"sleep", "1000"} workers = 100 }\n'
+                'pool "busy" { command = {"sh", "-c", "exit 1"} restart-limit = 0 restart-delay = "10ms" restart-delay-max = "50ms" workers = 3 }')
+    until(lambda: sum(n.startswith("w-") and w["state"] == "running" for n, w in crewd.workers().items()) == 100)
+    rng = random.Random(7)
+    before = table(crewd, "busy-1", "busy-2", "busy-3")
+    for i in range(50):
+        crewd.call("io.crewd.Worker.Run", command=["sh", "-c", f"sleep 0.05; exit {i % 100}"], name=f"r{i}")
+        time.sleep(rng.random() * 0.1)  # any moment; nothing is waited for
+        crewd.kill_manager()
+        assert crewd.ctl("join", f"r{i}").stdout == f"r{i} exited {i % 100}\n"
+        crewd.ctl("forget", f"r{i}")
+        assert table(crewd, "busy-1", "busy-2", "busy-3") == before
+    assert crewd.worker("busy-1")["restarts"] > 0
+
+
+def test_manager_killed_while_starting_and_stopping(crewd):
+    """What was asked for is done in the end, and nothing is done twice."""
+    crewd.start('pool "w" { command = {"sleep", "1000"} workers = 50 autostart = false }')
+    for _ in range(5):
+        starting = crewd.popen("start", "w")
+        crewd.kill_manager()
+        starting.kill()
+        starting.communicate()
+        crewd.ctl("start", "w")
+        pids = crewd.pids()
+        assert len(set(pids.values())) == 50
+        stopping = crewd.popen("terminate", "w")
+        crewd.kill_manager()
+        stopping.kill()
+        stopping.communicate()
+        crewd.ctl("terminate", "w")
+        assert not crewd.pids() and not any(exists(p) for p in pids.values())
+
+
+def test_manager_killed_in_mid_reload(crewd):
+    crewd.start('pool "w" { command = {"sleep", "1000"} workers = 10 }')
+    running(crewd, 10)
+    before = crewd.pids()
+    crewd.write('pool "w" { command = {"sleep", "1001"} workers = 10 }\npool "x" { command = {"sleep", "9"} }')
+    crewd.ctl("reload")
+    crewd.kill_manager()
+    until(lambda: not set(before.values()) & set(crewd.pids().values()), "all are replaced")
+    running(crewd, 11)
+
+
+def test_join_survives_the_manager(crewd):
+    crewd.start('pool "w" { command = {"sleep", "1000"} }')
+    running(crewd, 1)
+    joining = crewd.popen("join", "w-1")
+    until(lambda: crewd.call("io.crewd.Manager.GetStatus")["connections"] == 2)
+    crewd.kill_manager()
+    crewd.ctl("terminate", "w-1")
+    assert joining.communicate(timeout=30)[0] == "w-1 killed by SIGTERM\n"
+
+
+def test_output_survives_the_manager(crewd):
+    crewd.start('pool "p" { command = {"sh", "-c", "echo before; while [ ! -e go ]; do sleep 0.02; done; '
+                f'echo after; sleep 1000"}} directory = "{crewd.dir}" }}')
+    until(lambda: crewd.ctl("logs", "p-1").stdout == "before\n")
+    crewd.kill_manager()
+    (crewd.dir / "go").touch()
+    until(lambda: crewd.ctl("logs", "p-1").stdout == "before\nafter\n")
+
+
+def test_stopped_manager_is_replaced(crewd):
+    crewd.start('pool "w" { command = {"sleep", "1000"} workers = 3 }')
+    running(crewd, 3)
+    before, manager = table(crewd), crewd.manager()
+    os.kill(manager, signal.SIGSTOP)
+    until(lambda: crewd.manager() not in (None, manager), "it is replaced", 60)
+    until(crewd.answers)
+    assert table(crewd) == before
+
+
+def test_descriptors_run_out(crewd):
+    crewd.start('pool "w" { command = {"sh", "-c", "echo x; sleep 1000"} workers = 3 }',
+                prefix=["prlimit", "--nofile=40:40", "--"])
+    running(crewd, 3)
+    manager, pids = crewd.manager(), crewd.pids()
+    clients = []
+    for _ in range(60):
+        clients.append(socket.socket(socket.AF_UNIX))
+        clients[-1].connect(str(crewd.socket))
+    first = Varlink.__new__(Varlink)
+    first.sock, first.buffer = clients[0], b""
+    assert first.call("io.crewd.Worker.IsAlive", name="w") == {"alive": True}
+
+    def cpu():
+        fields = pathlib.Path(f"/proc/{manager}/stat").read_text().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    before = cpu()
+    time.sleep(1)  # the measure, not a wait: it must not spin meanwhile
+    assert cpu() - before < os.sysconf("SC_CLK_TCK") * 0.8
+    os.kill(pids["w-1"], signal.SIGKILL)  # its next output cannot be received for now
+    until(lambda: first.call("io.crewd.Worker.List", names=["w-1"])["workers"][0]["restarts"] == 1)
+    for c in clients:
+        c.close()
+    until(lambda: crewd.ctl("is-alive", "w", code=None).stdout == "alive\n")
+    until(lambda: crewd.ctl("logs", "w-1").stdout == "x\nx\n", "its output arrives when there is room again")
+
+
+# ---- the keeper ------------------------------------------------------------------------------------
+
+
+def test_keeper_killed(crewd):
+    crewd.start('pool "w" { command = {"sleep", "1000"} workers = 20 }\n'
+                """pool "deaf" { command = {"sh", "-c", "trap '' TERM; (trap '' TERM; sleep 1000) & echo up; """
+                """while :; do sleep 0.1; done"} stop-timeout = "500ms" }""")
+    until(lambda: crewd.ctl("logs", "deaf-1").stdout == "up\n")
+    running(crewd, 21)
+    os.kill(crewd.process.pid, signal.SIGKILL)
+    crewd.process.wait()
+    until(lambda: not crewd.marked(), "no process is left", 30)
+    crewd.exitcode, crewd.leftovers_ok = -signal.SIGKILL, True
+
+
+@ROOT_ONLY
+def test_as_an_ordinary_user(crewd):
+    """The same without root: no other user, the same rights for manager and workers."""
+    os.chown(crewd.dir, 5, 60)
+    crewd.config.write_text(f'state-dir = "{crewd.dir}/state"\npool "w" {{ command = {{"sleep", "1000"}} workers = 3 }}')
+    crewd.start(wait=False, prefix=["setpriv", "--reuid=5", "--regid=60", "--clear-groups", "--"])
+    until(crewd.answers)
+    running(crewd, 3)
+    crewd.kill_manager()
+    running(crewd, 3)
+    os.kill(crewd.process.pid, signal.SIGKILL)
+    crewd.process.wait()
+    until(lambda: not crewd.marked(), "no process is left", 30)
+    crewd.exitcode, crewd.leftovers_ok = -signal.SIGKILL, True
+
+
+# ---- the clock -------------------------------------------------------------------------------------
+
+SHIM = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/time.h>
+#include <time.h>
+/* The machine's clock goes back an hour at every look at it; only CLOCK_MONOTONIC can be relied on. */
+static long back;
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+	static int (*real)(clockid_t, struct timespec *);
+	int r;
+	if (!real)
+		real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+	r = real(id, t);
+	if (id == CLOCK_REALTIME)
+		t->tv_sec -= 3600 * ++back;
+	return r;
+}
+int gettimeofday(struct timeval *tv, void *tz)
+{
+	struct timespec t;
+	(void)tz;
+	clock_gettime(CLOCK_REALTIME, &t);
+	tv->tv_sec = t.tv_sec;
+	tv->tv_usec = t.tv_nsec / 1000;
+	return 0;
+}
+time_t time(time_t *out)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_REALTIME, &t);
+	if (out)
+		*out = t.tv_sec;
+	return t.tv_sec;
+}
+"""
+
+
+@pytest.mark.skipif(SANITIZED, reason="the sanitizers want to be loaded first")
+def test_clock_set_back(crewd):
+    (crewd.dir / "shim.c").write_text(SHIM)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", crewd.dir / "shim.so", crewd.dir / "shim.c"], check=True)
+    crewd.start('pool "c" { command = {"sh", "-c", "sleep 0.05; exit 1"} restart-delay = "20ms" restart-limit = 3 }\n'
+                """pool "deaf" { command = {"sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"} """
+                'stop-timeout = "300ms" }', env={"LD_PRELOAD": str(crewd.dir / "shim.so")})
+    assert crewd.wait_state("c-1", "failed")["restarts"] == 3
+    until(lambda: "up\n" in crewd.ctl("logs", "deaf-1").stdout)
+    crewd.ctl("terminate", "deaf")
+    crewd.ctl("run", "--name", "s", "sleep", "1000")
+    crewd.ctl("join", "--timeout", "0.2", "s", code=124)
+    assert 0 <= crewd.worker("s")["uptime"] < 30
