@@ -25,6 +25,9 @@ struct child_events {
 	/* The worker's output: a descriptor (non-blocking, now the callee's) to read. Comes with or
 	 * before `running`, or later when descriptors were short. */
 	void (*output)(unsigned slot, int fd);
+	/* The other ends of a task worker's standard input (-1: it has none of ours) and output, both
+	 * non-blocking, now the callee's. The same is true of them as of `output`. */
+	void (*pipes)(unsigned slot, int in, int out);
 	/* A log file has been opened, or not (fd -1, errno). fd is the callee's. */
 	void (*log_file)(uint32_t pool, int fd, int err);
 	void (*signalled)(int sig); /* crewd was sent SIGTERM, SIGINT or SIGHUP */
@@ -44,9 +47,10 @@ struct child_found {
 	uint32_t run; /* 0: the keeper knows nothing of this slot */
 	bool alive, executed;
 	pid_t pid;
-	struct child_end end; /* when not alive */
-	int output;	      /* read end of its output, or -1; the callee's */
-	int block;	      /* sealed block of a `run` worker, or -1; the callee's */
+	struct child_end end;  /* when not alive */
+	int output;	       /* read end of its output, or -1; the callee's */
+	int block;	       /* sealed block of a `run` worker, or -1; the callee's */
+	int task_in, task_out; /* as in child_events.pipes, or -1; the callee's */
 };
 
 /* Takes over the channel and waits (it is the only wait) until the keeper has told all. 0, or -1
@@ -63,6 +67,17 @@ void child_catch_up(void);
  * configuration in force, else a sealed memfd with a one-pool block (duplicated; still the
  * caller's). The answer is `running` or `ended`, always. */
 void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block);
+/* A process for one task of a pool whose tasks are `exec`: its command, then these arguments; `input`
+ * is its standard input, empty: /dev/null. All is copied. 0, or -1 with errno (E2BIG, or no memory or
+ * descriptor): then there is no answer. */
+struct child_task {
+	const char *args; /* `count` strings, each with its NUL, one behind the other */
+	size_t args_size;
+	unsigned count;
+	const char *input;
+	size_t input_size;
+};
+int child_spawn_task(unsigned slot, const char *name, uint32_t pool, const struct child_task *task);
 /* To its main process, or to everything it has started. Nothing if it is gone. */
 void child_signal(unsigned slot, int sig, bool all);
 /* After child_found(): an end that it told has been noted, the keeper need not tell it again.

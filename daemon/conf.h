@@ -37,6 +37,7 @@ struct conf_identity {
 
 enum conf_restart { CONF_RESTART_ALWAYS, CONF_RESTART_ON_FAILURE, CONF_RESTART_NEVER };
 enum conf_ready { CONF_READY_EXEC, CONF_READY_NOTIFY };
+enum conf_tasks { CONF_TASKS_NONE, CONF_TASKS_EXEC, CONF_TASKS_LINES, CONF_TASKS_JSONRPC };
 enum conf_log { CONF_LOG_JOURNAL, CONF_LOG_INHERIT, CONF_LOG_DISCARD, CONF_LOG_FILE };
 
 struct conf_limit {
@@ -64,6 +65,7 @@ struct conf_pool {
 	uint8_t may_hang; /* no key: its program or directory lies on a file system that may hang */
 	uint8_t ready;	  /* enum conf_ready */
 	int64_t watchdog; /* 0: off */
+	uint8_t tasks;	  /* enum conf_tasks */
 
 	/* policy: a change takes effect at once */
 	uint32_t workers;
@@ -80,6 +82,16 @@ struct conf_pool {
 	uint8_t log; /* enum conf_log */
 	conf_off log_file;
 	conf_off inherits; /* as written; already applied */
+
+	/* of pools that have tasks */
+	uint32_t min_workers; /* UINT32_MAX: not given, as many as workers */
+	int64_t idle_timeout;
+	uint32_t backlog;
+	int64_t task_timeout; /* 0: none */
+	uint32_t retries;
+	uint32_t max_tasks_per_worker; /* 0: no limit */
+	uint32_t prefetch;
+	int64_t result_ttl;
 };
 
 struct conf {

@@ -35,7 +35,14 @@ enum crew_exit {
 	X(WORKER_STILL_ALIVE, "io.crewd.Worker.StillAlive", CREW_EXIT_FAILED)                      \
 	X(NO_RUN_USER, "io.crewd.Worker.NoRunUser", CREW_EXIT_NOT_PERMITTED)                       \
 	X(TOO_MANY, "io.crewd.Worker.TooMany", CREW_EXIT_TRY_LATER)                                \
-	X(NO_SUCH_POOL, "io.crewd.Pool.NoSuchPool", CREW_EXIT_NO_SUCH)
+	X(NO_SUCH_POOL, "io.crewd.Pool.NoSuchPool", CREW_EXIT_NO_SUCH)                             \
+	X(NO_SUCH_TASK, "io.crewd.Pool.NoSuchTask", CREW_EXIT_NO_SUCH)                             \
+	X(POOL_FULL, "io.crewd.Pool.Full", CREW_EXIT_TRY_LATER)                                    \
+	X(POOL_CLOSED, "io.crewd.Pool.Closed", CREW_EXIT_FAILED)                                   \
+	X(POOL_STILL_RUNNING, "io.crewd.Pool.StillRunning", CREW_EXIT_FAILED)                      \
+	X(POOL_TIMED_OUT, "io.crewd.Pool.TimedOut", CREW_EXIT_TIME_OVER)                           \
+	X(WORKER_DIED, "io.crewd.Pool.WorkerDied", CREW_EXIT_FAILED)                               \
+	X(TASK_LOST, "io.crewd.Pool.Lost", CREW_EXIT_FAILED)
 
 enum crew_error {
 	CREW_OK,
