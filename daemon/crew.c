@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "daemon/crew_run.h"
 #include "daemon/ledger.h"
+#include "daemon/taskpool.h"
 #include "lib/log.h"
 #include "lib/text.h"
 
@@ -184,6 +185,13 @@ static void on_worker_changed(struct worker *w, enum worker_state from)
 	if (crew.shutdown)
 		loop_defer(&crew.shutdown_step);
 	crew.setup.events->worker_changed(w, from);
+	if (w->runner)
+		runner_on_changed(w->runner);
+}
+
+static int64_t on_worker_ending(struct worker *w, const struct child_end *end)
+{
+	return w->runner ? runner_on_ended(w->runner, end) : -1;
 }
 
 static void on_worker_pid(struct worker *w, pid_t was)
@@ -256,6 +264,7 @@ static struct worker *add_worker(struct pool *p, unsigned number)
 	if (!w)
 		return NULL;
 	worker_enter(w);
+	taskpool_enter(w);
 	crew.setup.events->worker_changed(w, w->state);
 	return w;
 }
@@ -266,6 +275,7 @@ static void drop_worker(struct worker *w)
 	struct pool *p = w->pool;
 
 	crew.setup.events->worker_gone(w);
+	taskpool_leave(w);
 	worker_leave(w);
 	list_remove(&w->by_name);
 	list_remove(&w->by_pid);
@@ -292,6 +302,7 @@ static void drop_pool(struct pool *p)
 	const struct conf *conf = p->conf;
 
 	crew.setup.events->pool_gone(p);
+	taskpool_gone(p);
 	loop_undefer(&p->step);
 	list_remove(&p->link);
 	if (!p->is_run)
@@ -497,6 +508,8 @@ enum crew_run_error crew_run(const struct crew_run *run, struct worker **out)
 
 static bool has_ended(const struct pool *p)
 {
+	if (p->tasks && (p->tasks->queued || p->tasks->in_hand))
+		return false;
 	return !pool_is_alive(p) && !p->in_state[WORKER_BACKOFF];
 }
 
@@ -554,6 +567,20 @@ static void stop_waiting(void)
 			worker_stop(crew.slots[i]);
 }
 
+/* Who waits for a task is told; with `join` what was accepted is done first. */
+static void shut_task_pools(bool join)
+{
+	list_foreach(e, next, &crew.pools)
+	{
+		struct pool *p = list_entry(e, struct pool, link);
+
+		if (p->tasks && join)
+			taskpool_close(p->tasks);
+		else if (p->tasks)
+			taskpool_terminate(p->tasks);
+	}
+}
+
 void crew_shutdown(bool join)
 {
 	if (crew.shutdown == LEDGER_SHUTDOWN || (crew.shutdown && join))
@@ -562,6 +589,7 @@ void crew_shutdown(bool join)
 	crew.shutdown = join ? LEDGER_SHUTDOWN_JOIN : LEDGER_SHUTDOWN;
 	ledger_set_shutdown(crew.shutdown);
 	worker_hold_restarts(true);
+	shut_task_pools(join);
 	stop_waiting();
 	loop_defer(&crew.shutdown_step);
 }
@@ -572,6 +600,11 @@ void crew_shutdown_now(void)
 	for (unsigned i = 0; i < CREW_WORKERS_MAX; i++)
 		if (crew.slots[i])
 			worker_kill(crew.slots[i]);
+}
+
+bool crew_is_ending(void)
+{
+	return crew.shutdown == LEDGER_SHUTDOWN;
 }
 
 bool crew_is_shutting_down(void)
@@ -586,7 +619,7 @@ static int define_pools(const struct conf *conf)
 {
 	for (uint32_t i = 0; i < conf->pool_count; i++) {
 		const struct conf_pool *def = conf_pool_at(conf, i);
-		struct ledger_pool known;
+		struct ledger_pool known = { 0 };
 		struct pool *p = crew_make_pool(conf_text(conf, def->name));
 
 		if (!p)
@@ -596,8 +629,10 @@ static int define_pools(const struct conf *conf)
 			p->wanted = known.wanted;
 			p->scale = known.scale;
 		}
-		pool_save(p);
 		pool_define(p, conf, def, i);
+		if (p->tasks)
+			taskpool_restore(p->tasks, known.gate);
+		pool_save(p);
 		crew_note_pool_defined(p);
 	}
 	return 0;
@@ -635,6 +670,7 @@ static struct worker *take_over(unsigned slot, const struct ledger_worker *r,
 		return NULL;
 	w->state = r->state < WORKER_STATE_COUNT ? r->state : WORKER_STOPPED;
 	w->has_end = r->has_end;
+	w->off = r->off;
 	w->fresh = r->fresh;
 	w->start_again = r->start_again;
 	w->leaving = r->leaving;
@@ -661,6 +697,10 @@ static void disown(unsigned slot, const struct child_found *f)
 		close(f->output);
 	if (f->block >= 0)
 		close(f->block);
+	if (f->task_in >= 0)
+		close(f->task_in);
+	if (f->task_out >= 0)
+		close(f->task_out);
 	ledger_clear_worker(slot);
 	if (f->run && f->alive)
 		child_signal(slot, SIGKILL, true);
@@ -681,13 +721,40 @@ static void fill_gaps(void)
 	}
 }
 
+/* What the manager before gave out is lost to those who asked; its worker goes on with it. */
+static void recover_pipes(struct worker *w, const struct child_found *f)
+{
+	taskpool_enter(w);
+	if (!w->runner || f->task_out < 0) {
+		if (f->task_in >= 0)
+			close(f->task_in);
+		if (f->task_out >= 0)
+			close(f->task_out);
+		return;
+	}
+	runner_on_pipes(w->runner, f->task_in, f->task_out);
+}
+
+static void recover_tasks(struct worker *w)
+{
+	bool dirty;
+	unsigned owed = ledger_owed(w->slot, &dirty);
+
+	if (w->runner && worker_is_alive(w))
+		runner_on_recovered(w->runner, owed, dirty);
+	else
+		ledger_set_owed(w->slot, 0, false);
+}
+
 static void recover_one(unsigned slot, const struct child_found *f)
 {
 	struct worker *w = crew.slots[slot];
 
 	if (f->output >= 0)
 		crew.setup.events->output(w, f->output);
+	recover_pipes(w, f);
 	worker_recover(w, f);
+	recover_tasks(w);
 	if (f->run && !f->alive && f->run == ledger_run(slot))
 		child_noted(slot);
 }
@@ -714,7 +781,8 @@ static int recover(void)
 
 int crew_init(const struct crew_setup *setup, int block)
 {
-	static const struct worker_observer observer = { on_worker_changed, on_worker_pid };
+	static const struct worker_observer observer = { on_worker_changed, on_worker_pid,
+							 on_worker_ending };
 	static const struct pool_events pool_events = { add_worker, drop_worker, drop_pool,
 							on_up_changed };
 
@@ -741,6 +809,7 @@ int crew_init(const struct crew_setup *setup, int block)
 
 static void close_pool(struct pool *p)
 {
+	taskpool_gone(p);
 	for (unsigned i = 0; i < p->count; i++) {
 		loop_timer_off(&p->workers[i]->timer);
 		crew.slots[p->workers[i]->slot] = NULL;

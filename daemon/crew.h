@@ -96,6 +96,8 @@ void crew_shutdown(bool join);
 /* SIGKILL to everything now. */
 void crew_shutdown_now(void);
 bool crew_is_shutting_down(void);
+/* Shutting down, and not only waiting for all to end by itself. */
+bool crew_is_ending(void);
 
 /* For reload.c. */
 struct pool *crew_make_pool(const char *name); /* at the end of the list; NULL: no memory */

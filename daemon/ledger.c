@@ -16,6 +16,7 @@ struct ledger {
 	struct pool_cell pools[POOLS];
 	/* What is read of every slot lies apart from the copies: to look at a page is to have it. */
 	_Atomic uint32_t run[CREW_WORKERS_MAX];
+	_Atomic uint32_t owed[CREW_WORKERS_MAX]; /* twice the tasks owed, and 1 if dirty */
 	_Atomic uint32_t
 		current[CREW_WORKERS_MAX]; /* 0: free, else index + 1 of the copy in force */
 	struct ledger_worker workers[CREW_WORKERS_MAX][2];
@@ -77,6 +78,23 @@ uint32_t ledger_run(unsigned slot)
 void ledger_set_run(unsigned slot, uint32_t run)
 {
 	atomic_store(&ledger->run[slot], run);
+}
+
+void ledger_set_owed(unsigned slot, unsigned owed, bool dirty)
+{
+	uint32_t now = owed * 2 + dirty;
+
+	/* To look at a page is to have it: most slots never owe anything. */
+	if (now || atomic_load(&ledger->owed[slot]))
+		atomic_store(&ledger->owed[slot], now);
+}
+
+unsigned ledger_owed(unsigned slot, bool *dirty)
+{
+	uint32_t now = atomic_load(&ledger->owed[slot]);
+
+	*dirty = now & 1;
+	return now / 2;
 }
 
 static struct ledger_pool *pool_in_force(struct pool_cell *c)

@@ -15,7 +15,7 @@
 
 struct ledger_worker {
 	char name[CREW_NAME_MAX + 1], pool[CREW_NAME_MAX + 1];
-	uint8_t is_run, state, has_end;
+	uint8_t is_run, state, has_end, off;
 	uint8_t fresh, start_again, leaving, unready, failing, forced, signalled;
 	uint32_t number, restarts, failures, window_count;
 	int64_t window_ran, started, changed, due;
@@ -25,7 +25,7 @@ struct ledger_worker {
 
 struct ledger_pool {
 	char name[CREW_NAME_MAX + 1];
-	uint8_t wanted;
+	uint8_t wanted, gate; /* gate: enum taskpool_gate */
 	int32_t scale;
 };
 
@@ -42,6 +42,11 @@ void ledger_clear_worker(unsigned slot);
 /* Run number last given out for a slot: never goes back, not even when the slot is cleared. */
 uint32_t ledger_run(unsigned slot);
 void ledger_set_run(unsigned slot, uint32_t run);
+
+/* How many tasks the process of a slot was asked as a whole and has not answered; dirty: there may be part of
+ * one more in its pipe. */
+void ledger_set_owed(unsigned slot, unsigned owed, bool dirty);
+unsigned ledger_owed(unsigned slot, bool *dirty);
 
 /* Pools by name; saving the CREW_POOLS_MAX + 1st is refused (false). */
 bool ledger_save_pool(const struct ledger_pool *r);

@@ -17,6 +17,7 @@
 #include "daemon/orphan.h"
 #include "daemon/output.h"
 #include "daemon/sink.h"
+#include "daemon/taskpool.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 
@@ -72,6 +73,19 @@ static void on_output(unsigned slot, int fd)
 		output_attach(w, fd);
 	else
 		close(fd);
+}
+
+static void on_pipes(unsigned slot, int in, int out)
+{
+	struct worker *w = crew_slot(slot);
+
+	if (w && w->runner && worker_is_alive(w)) {
+		runner_on_pipes(w->runner, in, out);
+		return;
+	}
+	if (in >= 0)
+		close(in);
+	close(out);
 }
 
 static void on_log_file(uint32_t index, int fd, int err)
@@ -187,6 +201,7 @@ static const struct child_events child_events = {
 	.running = on_running,
 	.ended = on_ended,
 	.output = on_output,
+	.pipes = on_pipes,
 	.log_file = on_log_file,
 	.signalled = on_signalled,
 	.keeper_gone = on_keeper_gone,
@@ -228,6 +243,9 @@ static int start(void)
 	if (child_init(CHANNEL, &child_events, &hello) < 0)
 		return fail("take over from the keeper");
 	note_info(&hello);
+	task_init((uint32_t)(hello.started ^ hello.started >> 32) ^ (uint32_t)hello.keeper << 16,
+		  hello.incarnation);
+	rpc_task_init();
 	cgroup_kill = hello.fds[WIRE_FD_CGROUP];
 	setup.root = hello.root;
 	setup.journal = hello.journal;

@@ -4,6 +4,7 @@
 #include "daemon/conf_plan.h"
 #include "daemon/crew.h"
 #include "daemon/ledger.h"
+#include "daemon/taskpool.h"
 
 static const struct pool_events *events;
 
@@ -14,6 +15,8 @@ void pool_observe(const struct pool_events *e)
 
 unsigned pool_size(const struct pool *p)
 {
+	if (p->tasks)
+		return taskpool_size(p->tasks);
 	if (p->removed)
 		return 0;
 	if (p->is_run)
@@ -29,6 +32,8 @@ bool pool_is_alive(const struct pool *p)
 
 bool pool_is_up(const struct pool *p)
 {
+	if (p->tasks && p->tasks->kind->per_task)
+		return p->wanted;
 	return p->wanted && p->count >= pool_size(p) &&
 	       p->in_state[WORKER_RUNNING] + p->exited_well >= pool_size(p);
 }
@@ -80,6 +85,8 @@ void pool_save(const struct pool *p)
 {
 	struct ledger_pool r = { .wanted = p->wanted, .scale = p->scale };
 
+	if (p->tasks)
+		r.gate = (uint8_t)p->tasks->gate;
 	if (p->is_run)
 		return;
 	strcpy(r.name, p->name);
@@ -136,11 +143,20 @@ static void drop_surplus(struct pool *p)
 
 		if (!w->leaving) {
 			w->leaving = true;
-			worker_stop(w);
+			taskpool_release(w, RUNNER_STOPS);
 		}
 	}
 	while (p->count > size && !worker_is_alive(p->workers[p->count - 1]))
 		events->drop_worker(p->workers[p->count - 1]);
+}
+
+/* It may not have been told to end yet, as it has a task in hand. */
+static void stay(struct worker *w)
+{
+	if (w->runner && worker_is_alive(w) && w->state != WORKER_STOPPING)
+		taskpool_release(w, RUNNER_STAYS);
+	else
+		worker_restart(w);
 }
 
 /* A worker on its way out is wanted again: it stays, and starts anew when it is gone. */
@@ -151,7 +167,7 @@ static void keep_leaving(struct pool *p)
 	for (unsigned n = 0; n < p->count && n < size; n++)
 		if (p->workers[n]->leaving) {
 			p->workers[n]->leaving = false;
-			worker_restart(p->workers[n]);
+			stay(p->workers[n]);
 		}
 }
 
@@ -167,6 +183,10 @@ static void start_fresh(struct pool *p)
 /* One at a time: the next worker is replaced when all others are up or have settled. */
 static void roll_one(struct pool *p)
 {
+	if (p->roll && p->tasks) {
+		p->roll = taskpool_roll(p->tasks);
+		return;
+	}
 	if (!p->roll || p->in_state[WORKER_STARTING] || p->in_state[WORKER_STOPPING])
 		return;
 	for (; p->roll_next < p->count; p->roll_next++) {
@@ -194,6 +214,8 @@ static void pool_step(void *arg)
 {
 	struct pool *p = arg;
 
+	if (p->tasks)
+		taskpool_step(p->tasks);
 	if (p->resize && !p->is_run) {
 		keep_leaving(p);
 		add_missing(p);
@@ -246,6 +268,8 @@ void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool
 	p->roll_next = 0;
 	if (changed)
 		retry_failed(p);
+	if (!p->is_run)
+		taskpool_define(p);
 	pool_mark(p);
 }
 

@@ -7,6 +7,8 @@
 
 #include "daemon/worker.h"
 
+struct taskpool;
+
 struct pool {
 	unsigned id;		      /* unique in this manager's life */
 	char name[CREW_NAME_MAX + 1]; /* of a `run` worker's pool: the worker's name */
@@ -20,9 +22,10 @@ struct pool {
 	unsigned count;		 /* workers in the array */
 	struct worker **workers; /* by number - 1; owned */
 	struct loop_task step;
-	struct list link; /* crew's list, in the configuration's order */
-	int run_block;	  /* memfd of a `run` pool's block, else -1; owned */
-	void *user;	  /* output.c's */
+	struct list link;	/* crew's list, in the configuration's order */
+	int run_block;		/* memfd of a `run` pool's block, else -1; owned */
+	void *user;		/* output.c's */
+	struct taskpool *tasks; /* NULL: it has none */
 
 	/* pool_step()'s own */
 	uint64_t process_hash;		       /* of def */

@@ -14,7 +14,8 @@
 #define TABLE_SIZE 128 /* a power of two, well above the number of methods */
 
 static const struct rpc_method *const nouns[] = { rpc_service_methods, rpc_manager_methods,
-						  rpc_worker_methods, rpc_pool_methods };
+						  rpc_worker_methods, rpc_pool_methods,
+						  rpc_task_methods };
 static const struct rpc_method *table[TABLE_SIZE];
 
 static unsigned hash(const char *s)

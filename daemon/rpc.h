@@ -44,11 +44,12 @@ struct rpc_method {
 
 /* Tables of the nouns, each ended by a row with name NULL. */
 extern const struct rpc_method rpc_service_methods[], rpc_manager_methods[], rpc_worker_methods[],
-	rpc_pool_methods[];
+	rpc_pool_methods[], rpc_task_methods[];
 
 /* What parked calls wait for. */
 enum rpc_key {
 	RPC_KEY_WORKERS, /* any change of any worker or pool */
+	RPC_KEY_TASKS,	 /* an awaited task has ended, or a pool has room for more */
 	RPC_KEY_OUTPUT,	 /* anything printed */
 	RPC_KEY_EVENTS,	 /* nothing: events are written as they come */
 	RPC_KEY_NEXT,	 /* the next turn: a long answer goes out in parts */
@@ -86,6 +87,7 @@ bool rpc_is_congested(const struct rpc_call *call);
 void rpc_worker_changed(struct worker *w, enum worker_state from);
 void rpc_worker_gone(struct worker *w);
 void rpc_reloaded(void);
+void rpc_task_init(void); /* observes tasks */
 
 /* For control.c: takes over one whole frame. False: the connection is to be closed. */
 bool rpc_dispatch(struct conn *conn, const char *text, size_t len);

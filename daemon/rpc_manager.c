@@ -6,6 +6,7 @@
 #include "daemon/control.h"
 #include "daemon/crew.h"
 #include "daemon/manager.h"
+#include "daemon/rpc_task.h"
 #include "daemon/rpc_worker.h"
 #include "lib/bounds.h"
 #include "lib/clock.h"
@@ -297,6 +298,23 @@ void rpc_tell_change(struct worker *w, enum worker_state from)
 	struct change c = { .worker = w, .from = from };
 
 	rpc_each(RPC_KEY_EVENTS, tell_one, &c);
+}
+
+static void tell_task(struct rpc_call *call, void *arg)
+{
+	const struct task *t = arg;
+	struct json_writer *json;
+
+	if (!has_room(call))
+		return;
+	json = begin_event(call, "task");
+	rpc_write_task_event(json, t);
+	end_event(call, json);
+}
+
+void rpc_tell_task(const struct task *t)
+{
+	rpc_each(RPC_KEY_EVENTS, tell_task, (void *)(uintptr_t)t);
 }
 
 static void tell_reload(struct rpc_call *call, void *arg)

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include "daemon/crew.h"
 #include "daemon/rpc_worker.h"
+#include "daemon/taskpool.h"
 #include "lib/bounds.h"
 
 enum verdict { WAITS, DONE, FAILED };
@@ -68,8 +69,13 @@ static void set_wanted(const char *pattern, bool wanted)
 	{
 		struct pool *p = list_entry(e, struct pool, link);
 
-		if (p->is_run || p->removed || p->wanted == wanted ||
-		    fnmatch(pattern, p->name, 0) != 0)
+		if (p->is_run || p->removed || fnmatch(pattern, p->name, 0) != 0)
+			continue;
+		if (p->tasks && wanted)
+			taskpool_open(p->tasks);
+		else if (p->tasks)
+			taskpool_terminate(p->tasks);
+		if (p->wanted == wanted)
 			continue;
 		p->wanted = wanted;
 		pool_save(p);
@@ -162,6 +168,8 @@ static enum verdict is_up(const struct wait *wait, struct rpc_target t)
 	(void)wait;
 	if (!w)
 		return FAILED;
+	if (w->runner && w->runner->then == RUNNER_RESTARTS)
+		return WAITS; /* it has a task to finish first */
 	if (worker_is_up(w))
 		return DONE;
 	if (w->state == WORKER_BACKOFF || w->state == WORKER_EXITED || w->state == WORKER_FAILED)
@@ -199,6 +207,11 @@ void rpc_worker_start(struct rpc_call *call)
 	wait_for(call, wait, is_up_or_left);
 }
 
+static void restart(struct worker *w)
+{
+	taskpool_release(w, RUNNER_RESTARTS);
+}
+
 /* One after the other: the next is told to when the one before is up, or has failed. */
 static void resume_restart(struct rpc_call *call)
 {
@@ -211,7 +224,7 @@ static void resume_restart(struct rpc_call *call)
 			return;
 		w = rpc_target(wait->targets.at[wait->begun++]);
 		if (w)
-			worker_restart(w);
+			restart(w);
 	}
 	resume(call);
 }
@@ -231,7 +244,7 @@ void rpc_worker_restart(struct rpc_call *call)
 		return;
 	set_wanted(name, true);
 	if (all_at_once || call->message.oneway) {
-		for_all(wait, worker_restart);
+		for_all(wait, restart);
 		wait_for(call, wait, is_up_or_left);
 		return;
 	}
@@ -293,6 +306,8 @@ static enum verdict has_settled(const struct wait *wait, struct rpc_target t)
 	const struct worker *w = rpc_target(t);
 
 	(void)wait;
+	if (w && w->pool->tasks && !taskpool_is_drained(w->pool->tasks))
+		return WAITS;
 	return !w || worker_is_settled(w) ? DONE : WAITS;
 }
 
@@ -338,6 +353,17 @@ static void join_expired(struct rpc_call *call)
 	rpc_error_text(call, CREW_ERROR_WORKER_TIMED_OUT, "name", wait->name);
 }
 
+/* A pool that takes tasks has no end before it is closed. */
+static bool may_join(struct rpc_call *call, const char *name)
+{
+	const struct pool *p = crew_pool(name);
+
+	if (!p || !p->tasks || p->tasks->gate != TASKPOOL_OPEN)
+		return true;
+	rpc_error_text(call, CREW_ERROR_POOL_STILL_RUNNING, "pool", name);
+	return false;
+}
+
 void rpc_worker_join(struct rpc_call *call)
 {
 	const char *name = NULL;
@@ -347,7 +373,7 @@ void rpc_worker_join(struct rpc_call *call)
 
 	params_string(&call->params, "name", true, &name);
 	limited = params_seconds(&call->params, "timeout", &timeout);
-	if (!rpc_params_done(call))
+	if (!rpc_params_done(call) || !may_join(call, name))
 		return;
 	wait = wait_new(call, name);
 	if (!wait)

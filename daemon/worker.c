@@ -51,8 +51,15 @@ static bool succeeded(const struct worker *w)
 	       conf_is_success(w->pool->def, e->status);
 }
 
+bool worker_is_per_task(const struct worker *w)
+{
+	return w->pool->def->tasks == CONF_TASKS_EXEC;
+}
+
 bool worker_is_up(const struct worker *w)
 {
+	if (worker_is_per_task(w) && !w->off)
+		return true;
 	return w->state == WORKER_RUNNING || (w->state == WORKER_EXITED && succeeded(w));
 }
 
@@ -73,29 +80,30 @@ static const char *const step_texts[] = {
 };
 
 /* What the step was about, for those where that is worth a word. */
-static const char *step_object(const struct worker *w)
+static const char *step_object(const struct worker *w, const struct child_end *e)
 {
 	const struct conf_pool *d = w->pool->def;
 
-	if (w->end.step == WIRE_STEP_EXEC && d->command.count)
+	if (e->step == WIRE_STEP_EXEC && d->command.count)
 		return conf_item(w->pool->conf, d->command, 0);
-	if (w->end.step == WIRE_STEP_DIRECTORY)
+	if (e->step == WIRE_STEP_DIRECTORY)
 		return conf_text(w->pool->conf, d->directory);
-	if (w->end.step == WIRE_STEP_USER || w->end.step == WIRE_STEP_GROUPS)
+	if (e->step == WIRE_STEP_USER || e->step == WIRE_STEP_GROUPS)
 		return conf_text(w->pool->conf, d->user);
 	return NULL;
 }
 
-static void why_not_started(const struct worker *w, char *buf, size_t size)
+static void why_not_started(const struct worker *w, const struct child_end *e, char *buf,
+			    size_t size)
 {
-	int step = w->end.step > 0 && w->end.step < WIRE_STEP_COUNT ? w->end.step : WIRE_STEP_SPEC;
-	const char *object = step_object(w);
+	int step = e->step > 0 && e->step < WIRE_STEP_COUNT ? e->step : WIRE_STEP_SPEC;
+	const char *object = step_object(w, e);
 
 	if (object && step == WIRE_STEP_EXEC)
-		snprintf(buf, size, "cannot run %s: %s", object, strerror(w->end.err));
+		snprintf(buf, size, "cannot run %s: %s", object, strerror(e->err));
 	else
 		snprintf(buf, size, "cannot %s%s%s: %s", step_texts[step], object ? " " : "",
-			 object ? object : "", strerror(w->end.err));
+			 object ? object : "", strerror(e->err));
 }
 
 static void why_waiting(const struct worker *w, char *buf, size_t size)
@@ -106,22 +114,25 @@ static void why_waiting(const struct worker *w, char *buf, size_t size)
 		snprintf(buf, size, "waits for pool %s, which is not running", missing->name);
 }
 
-char *worker_why(const struct worker *w, char *buf, size_t size)
+char *worker_describe_end(const struct worker *w, const struct child_end *e, char *buf, size_t size)
 {
-	const struct child_end *e = &w->end;
-
-	buf[0] = '\0';
-	if (w->fresh)
-		why_waiting(w, buf, size);
-	else if (!w->has_end || w->state == WORKER_RUNNING)
-		return buf;
-	else if (e->step)
-		why_not_started(w, buf, size);
+	if (e->step)
+		why_not_started(w, e, buf, size);
 	else if (e->code == CLD_EXITED)
 		snprintf(buf, size, "exited %d", e->status);
 	else
 		snprintf(buf, size, "killed by %s%s", text_signal_name(e->status),
 			 e->code == CLD_DUMPED ? " (core dumped)" : "");
+	return buf;
+}
+
+char *worker_why(const struct worker *w, char *buf, size_t size)
+{
+	buf[0] = '\0';
+	if (w->fresh)
+		why_waiting(w, buf, size);
+	else if (w->has_end && w->state != WORKER_RUNNING)
+		worker_describe_end(w, &w->end, buf, size);
 	return buf;
 }
 
@@ -150,6 +161,7 @@ void worker_save(struct worker *w)
 		.is_run = w->pool->is_run,
 		.state = (uint8_t)w->state,
 		.has_end = w->has_end,
+		.off = w->off,
 		.fresh = w->fresh,
 		.start_again = w->start_again,
 		.leaving = w->leaving,
@@ -260,7 +272,7 @@ void worker_set_fresh(struct worker *w)
 /* ---- starting ---------------------------------------------------------------------------------
  */
 
-void worker_start_now(struct worker *w)
+static void begin_process(struct worker *w)
 {
 	const struct conf_pool *d = w->pool->def;
 
@@ -273,12 +285,40 @@ void worker_start_now(struct worker *w)
 	if (w->unready)
 		timer_at(w, loop_now() + d->start_timeout);
 	set_state(w, WORKER_STARTING, NULL);
+}
+
+/* One of exec waits for its next task instead. */
+static void become_idle(struct worker *w)
+{
+	set_fresh(w, false);
+	if (w->state == WORKER_STOPPED)
+		worker_save(w);
+	else
+		set_state(w, WORKER_STOPPED, NULL);
+}
+
+void worker_start_now(struct worker *w)
+{
+	if (worker_is_per_task(w)) {
+		become_idle(w);
+		return;
+	}
+	begin_process(w);
 	child_spawn(w->slot, w->name, w->pool->is_run ? UINT32_MAX : w->pool->index,
 		    w->pool->is_run ? w->pool->run_block : -1);
 }
 
+int worker_start_task(struct worker *w, const struct child_task *task)
+{
+	if (child_spawn_task(w->slot, w->name, w->pool->index, task) < 0)
+		return -1;
+	begin_process(w);
+	return 0;
+}
+
 static void begin_anew(struct worker *w)
 {
+	w->off = false;
 	w->restarts = w->failures = w->window_count = 0;
 	w->window_ran = 0;
 }
@@ -380,6 +420,7 @@ static void stop_waiting(struct worker *w)
 static void stop_with(struct worker *w, int sig, bool all)
 {
 	w->start_again = w->failing = false;
+	w->off = worker_is_per_task(w);
 	switch (w->state) {
 	case WORKER_STARTING:
 	case WORKER_RUNNING:
@@ -426,7 +467,7 @@ void worker_restart(struct worker *w)
 	if (w->state != WORKER_STOPPING)
 		worker_stop(w);
 	w->start_again = !w->leaving;
-	w->failing = false;
+	w->failing = w->off = false;
 	worker_save(w);
 }
 
@@ -435,6 +476,25 @@ static void fail_slowly(struct worker *w, const char *what, int sig)
 	log_warning(w->name, "%s, sending %s", what, text_signal_name(sig));
 	w->failing = true;
 	enter_stopping(w, sig, sig == SIGKILL);
+}
+
+void worker_replace(struct worker *w, int sig)
+{
+	if (!worker_is_alive(w))
+		return;
+	if (w->state != WORKER_STOPPING) {
+		w->start_again = !w->leaving;
+		w->failing = false;
+		enter_stopping(w, sig, sig == SIGKILL);
+	} else if (sig == SIGKILL && !w->forced) {
+		enter_stopping(w, sig, true);
+	}
+}
+
+void worker_distrust(struct worker *w, const char *what)
+{
+	if (w->state == WORKER_STARTING || w->state == WORKER_RUNNING)
+		fail_slowly(w, what, SIGKILL);
 }
 
 static void start_after_delay(struct worker *w)
@@ -519,6 +579,16 @@ static int64_t next_delay(struct worker *w, int64_t ran)
 	return delay < d->restart_delay_max ? delay : d->restart_delay_max;
 }
 
+/* It died of a task, which is told to who gave it; the worker only has to be there again. */
+static void restart_excused(struct worker *w, const struct child_end *end, pid_t pid, int64_t delay)
+{
+	timer_at(w, loop_now() + delay);
+	set_state(w, WORKER_BACKOFF, end);
+	log_end(w, pid, " with a task in hand, starting again");
+	if (delay == 0)
+		start_after_delay(w);
+}
+
 static void restart_later(struct worker *w, const struct child_end *end, pid_t pid)
 {
 	const struct conf_pool *d = w->pool->def;
@@ -544,7 +614,16 @@ static void restart_later(struct worker *w, const struct child_end *end, pid_t p
 		start_after_delay(w);
 }
 
-static void end_by_policy(struct worker *w, const struct child_end *end, pid_t pid)
+/* The end of a task is not the end of its worker, which waits for the next. */
+static void end_of_task(struct worker *w, const struct child_end *end, pid_t pid)
+{
+	w->failing = w->start_again = false;
+	set_state(w, WORKER_STOPPED, end);
+	if (end->step || end->code != CLD_EXITED)
+		log_end(w, pid, "");
+}
+
+static void end_by_policy(struct worker *w, const struct child_end *end, pid_t pid, int64_t excused)
 {
 	bool success = !w->failing && !end->step && end->code == CLD_EXITED &&
 		       conf_is_success(w->pool->def, end->status);
@@ -552,7 +631,10 @@ static void end_by_policy(struct worker *w, const struct child_end *end, pid_t p
 
 	w->failing = false;
 	if (wants_restart(w, success)) {
-		restart_later(w, end, pid);
+		if (excused >= 0)
+			restart_excused(w, end, pid, excused);
+		else
+			restart_later(w, end, pid);
 		return;
 	}
 	set_state(w, failed ? WORKER_FAILED : WORKER_EXITED, end);
@@ -574,15 +656,18 @@ static void end_as_told(struct worker *w, const struct child_end *end, pid_t pid
 
 void worker_on_ended(struct worker *w, const struct child_end *end)
 {
+	int64_t excused = observer->ending(w, end);
 	pid_t pid = w->pid;
 
 	timer_off(w);
 	set_pid(w, 0);
 	w->forced = w->unready = false;
-	if (w->state == WORKER_STOPPING && !w->failing)
+	if (worker_is_per_task(w))
+		end_of_task(w, end, pid);
+	else if (w->state == WORKER_STOPPING && !w->failing)
 		end_as_told(w, end, pid);
 	else
-		end_by_policy(w, end, pid);
+		end_by_policy(w, end, pid, excused);
 }
 
 /* ---- after the manager was replaced ------------------------------------------------------------
@@ -606,7 +691,7 @@ static void recover_timer(struct worker *w)
 /* The request to fork, or its answer, died with the old manager: there is no process. */
 static void recover_lost(struct worker *w)
 {
-	if (w->state == WORKER_STOPPING)
+	if (w->state == WORKER_STOPPING && !worker_is_per_task(w))
 		end_as_told(w, &w->end, 0);
 	else
 		worker_start_now(w);

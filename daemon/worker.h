@@ -49,6 +49,7 @@ enum worker_state {
 };
 
 struct pool;
+struct runner;
 
 struct worker {
 	unsigned slot;	 /* index everywhere: keeper, ledger, log ring */
@@ -57,6 +58,7 @@ struct worker {
 	struct pool *pool; /* never NULL: a `run` worker has a pool of its own, pool->is_run */
 	struct list by_name, by_pid; /* hash chains, crew.c */
 	void *user;		     /* the output reader's, output.c */
+	struct runner *runner;	     /* of a pool that has tasks; taskpool.c's */
 
 	enum worker_state state;
 	pid_t pid;	   /* 0 when there is no process */
@@ -68,17 +70,18 @@ struct worker {
 	uint64_t process_hash; /* conf_process_hash() it was started with */
 
 	/* the state machine's own */
-	bool fresh;		 /* not alive, and to be started as soon as its pool may */
-	bool start_again;	 /* stopping, and to be started when gone */
-	bool leaving;		 /* to be dropped from the table when gone */
-	bool unready;		 /* starting: READY=1 has not come */
-	bool failing;		 /* stopping because of a time-out: its end counts as a failure */
-	bool forced;		 /* SIGKILL has been sent */
-	bool signalled;		 /* stopping: the signal has been given to the keeper */
-	unsigned failures;	 /* delays in a row, for the back-off */
-	unsigned window_count;	 /* restarts in the window */
-	int64_t window_ran;	 /* how long it ran in the window */
-	int64_t due;		 /* when the timer comes, 0: off */
+	bool off;	       /* exec: told to end by hand, it gets no task until it is started */
+	bool fresh;	       /* not alive, and to be started as soon as its pool may */
+	bool start_again;      /* stopping, and to be started when gone */
+	bool leaving;	       /* to be dropped from the table when gone */
+	bool unready;	       /* starting: READY=1 has not come */
+	bool failing;	       /* stopping because of a time-out: its end counts as a failure */
+	bool forced;	       /* SIGKILL has been sent */
+	bool signalled;	       /* stopping: the signal has been given to the keeper */
+	unsigned failures;     /* delays in a row, for the back-off */
+	unsigned window_count; /* restarts in the window */
+	int64_t window_ran;    /* how long it ran in the window */
+	int64_t due;	       /* when the timer comes, 0: off */
 	struct loop_timer timer; /* what for: by state */
 };
 
@@ -86,6 +89,9 @@ struct worker {
 struct worker_observer {
 	void (*changed)(struct worker *w, enum worker_state from); /* also when from == state */
 	void (*pid)(struct worker *w, pid_t was);		   /* w->pid has another value */
+	/* Its process has ended, its state is still the old one. How long to wait before it is restarted, if
+	 * the end is not to be held against it; -1: by policy. */
+	int64_t (*ending)(struct worker *w, const struct child_end *end);
 };
 void worker_observe(const struct worker_observer *o);
 /* While true no worker is restarted by policy (shutdown). */
@@ -100,6 +106,9 @@ bool worker_is_up(const struct worker *w);
 /* Why it is not running, in words: "cannot run /x: No such file or directory", "exited 3", "killed
  * by SIGKILL", "not ready within 30s", "". Written to buf, returned. */
 char *worker_why(const struct worker *w, char *buf, size_t size);
+/* The same of one end. */
+char *worker_describe_end(const struct worker *w, const struct child_end *end, char *buf,
+			  size_t size);
 
 /* Commands; each takes effect at once and is remembered across a restart of the manager. */
 void worker_start(
@@ -109,6 +118,14 @@ void worker_stop(
 void worker_kill(struct worker *w);	       /* SIGKILL to everything now; not restarted */
 void worker_signal(struct worker *w, int sig); /* policy applies to what follows */
 void worker_restart(struct worker *w);	       /* stop, then start; a dead one is started */
+/* For tasks. A process of exec for one task: 0, or -1 with errno, then nothing has changed. Ended with a
+ * signal and started again at once, by no fault of its own. Killed, as it does what it must not: by policy
+ * then. */
+int worker_start_task(struct worker *w, const struct child_task *task);
+void worker_replace(struct worker *w, int sig);
+void worker_distrust(struct worker *w, const char *what);
+/* exec: it has a process only while it has a task. */
+bool worker_is_per_task(const struct worker *w);
 
 /* Events. */
 void worker_on_forked(struct worker *w, pid_t pid);

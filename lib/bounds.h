@@ -14,12 +14,15 @@
 #define CREW_LOG_LINE_MAX     8192		/* longest line handed on as one; then it is cut */
 #define CREW_WORKERS_MAX      32768		/* slots: workers of all pools together */
 #define CREW_POOLS_MAX	      4096
-#define CREW_RUN_FINISHED_MAX 1000		 /* finished `run` workers that are remembered */
-#define CREW_CONF_FILE_MAX    (1024 * 1024)	 /* one configuration file */
-#define CREW_CONF_FILES_MAX   256		 /* files read for one configuration */
-#define CREW_CONF_MAX	      (16 * 1024 * 1024) /* a checked snapshot */
-#define CREW_CONF_ERRORS_MAX  65536		 /* text of all errors of one configuration */
-#define CREW_RUN_SPEC_MAX     (2 * 1024 * 1024)	 /* snapshot of one `run` worker */
-#define CREW_ARGS_MAX	      4096		 /* strings of a command, or of an environment */
+#define CREW_RUN_FINISHED_MAX 1000		  /* finished `run` workers that are remembered */
+#define CREW_CONF_FILE_MAX    (1024 * 1024)	  /* one configuration file */
+#define CREW_CONF_FILES_MAX   256		  /* files read for one configuration */
+#define CREW_CONF_MAX	      (16 * 1024 * 1024)  /* a checked snapshot */
+#define CREW_CONF_ERRORS_MAX  65536		  /* text of all errors of one configuration */
+#define CREW_RUN_SPEC_MAX     (2 * 1024 * 1024)	  /* snapshot of one `run` worker */
+#define CREW_ARGS_MAX	      4096		  /* strings of a command, or of an environment */
+#define CREW_TASKS_MAX	      1000000		  /* tasks of all pools, ended ones too ... */
+#define CREW_TASK_BYTES_MAX   (512 * 1024 * 1024) /* ... and the memory they take */
+#define CREW_RESULT_MAX	      (1024 * 1024)	  /* result of one task */
 
 #endif

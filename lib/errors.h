@@ -42,6 +42,8 @@ enum crew_exit {
 	X(POOL_STILL_RUNNING, "io.crewd.Pool.StillRunning", CREW_EXIT_FAILED)                      \
 	X(POOL_TIMED_OUT, "io.crewd.Pool.TimedOut", CREW_EXIT_TIME_OVER)                           \
 	X(WORKER_DIED, "io.crewd.Pool.WorkerDied", CREW_EXIT_FAILED)                               \
+	X(TASK_TOO_BIG, "io.crewd.Pool.TooBig", CREW_EXIT_FAILED)                                  \
+	X(TASK_BAD_ANSWER, "io.crewd.Pool.BadAnswer", CREW_EXIT_FAILED)                            \
 	X(TASK_LOST, "io.crewd.Pool.Lost", CREW_EXIT_FAILED)
 
 enum crew_error {

@@ -118,6 +118,36 @@ void jw_raw(struct json_writer *w, const char *text, size_t len)
 	put(w, text, len);
 }
 
+static size_t encode(const unsigned char *u, size_t len, char out[4])
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint32_t v =
+		(uint32_t)u[0] << 16 | (len > 1 ? (uint32_t)u[1] << 8 : 0) | (len > 2 ? u[2] : 0);
+
+	for (int i = 0; i < 4; i++)
+		out[i] = digits[v >> (18 - 6 * i) & 63];
+	if (len < 3)
+		out[3] = '=';
+	if (len < 2)
+		out[2] = '=';
+	return len < 3 ? len : 3;
+}
+
+void jw_base64(struct json_writer *w, const void *data, size_t len)
+{
+	const unsigned char *u = data;
+	char four[4];
+
+	before_value(w);
+	put(w, "\"", 1);
+	for (size_t i = 0; i < len;) {
+		i += encode(u + i, len - i, four);
+		put(w, four, sizeof(four));
+	}
+	put(w, "\"", 1);
+}
+
 void jw_int(struct json_writer *w, int64_t v)
 {
 	char text[24];

@@ -27,6 +27,8 @@ void jw_key(struct json_writer *w, const char *key); /* then exactly one value *
 void jw_string(struct json_writer *w,
 	       const char *s); /* NULL: null. Bytes that are not UTF-8 become U+FFFD */
 void jw_string_n(struct json_writer *w, const char *s, size_t len);
+/* Bytes as text that needs no escapes (RFC 4648, section 4). */
+void jw_base64(struct json_writer *w, const void *data, size_t len);
 void jw_int(struct json_writer *w, int64_t v);
 void jw_double(struct json_writer *w, double v); /* microsecond precision; not finite: null */
 void jw_bool(struct json_writer *w, bool v);

@@ -164,6 +164,44 @@ void message_reply_free(struct message_reply *reply)
 	memset(reply, 0, sizeof(*reply));
 }
 
+void message_response_free(struct message_response *r)
+{
+	json_decref(r->root);
+	memset(r, 0, sizeof(*r));
+}
+
+static const char *take_response(struct message_response *r)
+{
+	const json_t *id = json_object_get(r->root, "id");
+	const char *version = json_string_value(json_object_get(r->root, "jsonrpc"));
+
+	r->result = json_object_get(r->root, "result");
+	r->error = json_object_get(r->root, "error");
+	r->has_id = json_is_integer(id);
+	r->id = json_integer_value(id);
+	if (!version || strcmp(version, "2.0") != 0)
+		return "it lacks \"jsonrpc\":\"2.0\"";
+	if (r->error && json_is_null(r->error) && r->result)
+		r->error = NULL; /* many write both */
+	if (!r->result == !r->error)
+		return "it has not exactly one of result and error";
+	return r->error && !json_is_object(r->error) ? "its error is not an object" : NULL;
+}
+
+int message_read_response(const char *text, size_t len, struct message_response *r,
+			  const char **why)
+{
+	memset(r, 0, sizeof(*r));
+	r->root = parse(text, len, why);
+	if (!r->root)
+		return -1;
+	*why = take_response(r);
+	if (!*why)
+		return 0;
+	message_response_free(r);
+	return -1;
+}
+
 /* ---- parameters ------------------------------------------------------------------------------- */
 
 void params_begin(struct params *p, struct json_t *object)
@@ -284,6 +322,35 @@ bool params_strings(struct params *p, const char *name, bool required, unsigned 
 	}
 	*out = strings;
 	*count = (unsigned)n;
+	return true;
+}
+
+bool params_value(struct params *p, const char *name, bool required, struct json_t **out)
+{
+	*out = member(p, name, required, "a value");
+	return *out;
+}
+
+bool params_array(struct params *p, const char *name, bool required, struct json_t **out)
+{
+	*out = member(p, name, required, "a list");
+	if (*out && !json_is_array(*out)) {
+		*out = NULL;
+		return wrong(p, name, "a list");
+	}
+	return *out;
+}
+
+bool params_bytes(struct params *p, const char *name, const char **out, size_t *len)
+{
+	json_t *value = member(p, name, false, NULL);
+
+	if (!value)
+		return false;
+	if (!json_is_string(value))
+		return wrong(p, name, "a string");
+	*out = json_string_value(value);
+	*len = json_string_length(value);
 	return true;
 }
 
@@ -417,6 +484,36 @@ bool json_get_bool(const struct json_t *object, const char *key, bool *out)
 		return false;
 	*out = json_is_true(value);
 	return true;
+}
+
+bool json_is_text(const struct json_t *value)
+{
+	return json_is_string(value);
+}
+
+bool json_is_plain(const struct json_t *value)
+{
+	return json_is_string(value) && plain_string(value);
+}
+
+bool json_is_list(const struct json_t *value)
+{
+	return json_is_array(value);
+}
+
+bool json_is_struct(const struct json_t *value)
+{
+	return json_is_object(value);
+}
+
+size_t json_size(const struct json_t *object)
+{
+	return json_object_size(object);
+}
+
+size_t json_text_len(const struct json_t *string)
+{
+	return json_string_length(string);
 }
 
 size_t json_count(const struct json_t *array)

@@ -38,6 +38,18 @@ struct message_reply {
 int message_read_reply(const char *text, size_t len, struct message_reply *reply, const char **why);
 void message_reply_free(struct message_reply *reply);
 
+/* A JSON-RPC 2.0 response: exactly one of result and error is not NULL. */
+struct message_response {
+	struct json_t *root; /* owned */
+	bool has_id;	     /* it is an integer */
+	int64_t id;
+	struct json_t *result, *error; /* inside root */
+};
+/* 0; or -1 when the text is none, *why says it (static). */
+int message_read_response(const char *text, size_t len, struct message_response *r,
+			  const char **why);
+void message_response_free(struct message_response *r);
+
 /*
  * Reading parameters. Set up with params_begin(); each reader returns true when there is a value
  * and it is right. An optional one that is absent or null: false, without an error. What is wrong
@@ -61,6 +73,12 @@ bool params_seconds(struct params *p, const char *name, int64_t *usec);
 /* A list of strings, at most `max`: *out is malloc()ed (the array, not the strings). */
 bool params_strings(struct params *p, const char *name, bool required, unsigned max,
 		    const char ***out, unsigned *count);
+/* Any value; NULL out when absent or null. */
+bool params_value(struct params *p, const char *name, bool required, struct json_t **out);
+/* A list. */
+bool params_array(struct params *p, const char *name, bool required, struct json_t **out);
+/* A string that may have NUL inside. */
+bool params_bytes(struct params *p, const char *name, const char **out, size_t *len);
 /* True if nothing was wrong and no unknown parameter is there; else `bad` is set. */
 bool params_done(struct params *p);
 
@@ -88,7 +106,13 @@ const char *json_as_string(const struct json_t *value); /* NULL: it is none */
 bool json_get_int(const struct json_t *object, const char *key, int64_t *out);
 bool json_get_double(const struct json_t *object, const char *key, double *out);
 bool json_get_bool(const struct json_t *object, const char *key, bool *out);
-size_t json_count(const struct json_t *array); /* 0 when it is no array */
+bool json_is_text(const struct json_t *value);	/* a string, which may have NUL inside */
+bool json_is_plain(const struct json_t *value); /* a string without NUL */
+bool json_is_list(const struct json_t *value);
+bool json_is_struct(const struct json_t *value);   /* an object */
+size_t json_size(const struct json_t *object);	   /* how many members it has; 0 when it is none */
+size_t json_text_len(const struct json_t *string); /* bytes, without the NUL behind them */
+size_t json_count(const struct json_t *array);	   /* 0 when it is no array */
 struct json_t *json_at(const struct json_t *array, size_t i);
 /* Text of any value, compact: malloc()ed, or NULL. */
 char *json_text(const struct json_t *value);

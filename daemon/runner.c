@@ -1,0 +1,569 @@
+#include "daemon/runner.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include "daemon/ledger.h"
+#include "daemon/pool.h"
+#include "daemon/task_kind.h"
+#include "daemon/taskpool.h"
+#include "lib/bounds.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/text.h"
+
+#define WAITING_MARK                                                                               \
+	CREW_MESSAGE_MAX   /* requests that a worker does not read: it is given no more */
+#define GRACE USEC_PER_SEC /* between the end of a worker's output and its own */
+
+static const struct channel_events channel_events;
+
+static const struct conf_pool *def(const struct runner *r)
+{
+	return r->worker->pool->def;
+}
+
+struct runner *runner_new(struct worker *w, struct taskpool *pool)
+{
+	struct runner *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->worker = w;
+	r->pool = pool;
+	r->kind = task_kind_of(w->pool->def);
+	r->line.max = CREW_RESULT_MAX + 1;
+	r->idle_since = loop_now();
+	list_init(&r->in_hand);
+	return r;
+}
+
+static void close_channel(struct runner *r)
+{
+	channel_free(r->channel);
+	r->channel = NULL;
+	buf_free(&r->line);
+}
+
+void runner_free(struct runner *r)
+{
+	loop_timer_off(&r->timer);
+	close_channel(r);
+	list_remove(&r->room);
+	free(r);
+}
+
+/* ---- what it has in hand ----------------------------------------------------------------------
+ */
+
+struct task *runner_head(const struct runner *r)
+{
+	return list_empty(&r->in_hand) ? NULL : list_entry(r->in_hand.next, struct task, link);
+}
+
+struct task *runner_find(const struct runner *r, uint64_t number)
+{
+	list_foreach(e, next, &r->in_hand)
+	{
+		struct task *t = list_entry(e, struct task, link);
+
+		/* What was not sent as a whole cannot have been answered. */
+		if (t->number == number)
+			return r->channel && t->end <= channel_written(r->channel) ? t : NULL;
+	}
+	return NULL;
+}
+
+static void on_timer(void *arg);
+
+static void set_timer(struct runner *r)
+{
+	const struct task *head = runner_head(r);
+	int64_t limit = def(r)->task_timeout;
+
+	if (r->closed && !r->doomed)
+		return;
+	if (!head || !limit || r->doomed) {
+		if (r->timer.armed)
+			loop_timer_off(&r->timer);
+		return;
+	}
+	r->timer.fn = on_timer;
+	r->timer.arg = r;
+	loop_timer_at(&r->timer, (r->kind->in_order ? r->head_since : head->started) + limit);
+}
+
+/* Takes one off the hand, wherever it goes. */
+static void let_go(struct runner *r, struct task *t)
+{
+	bool head = t == runner_head(r);
+
+	list_remove(&t->link);
+	r->count--;
+	if (head)
+		r->head_since = loop_now();
+	if (!r->count)
+		r->idle_since = loop_now();
+	set_timer(r);
+}
+
+void runner_done(struct runner *r, struct task *t, enum task_state state)
+{
+	r->done++;
+	let_go(r, t);
+	taskpool_end_task(t, state);
+}
+
+/* ---- giving -----------------------------------------------------------------------------------
+ */
+
+static bool per_task(const struct runner *r)
+{
+	return task_kind_of(def(r)) && task_kind_of(def(r))->per_task;
+}
+
+static bool is_used_up(const struct runner *r)
+{
+	unsigned limit = def(r)->max_tasks_per_worker;
+
+	return limit && r->given >= limit;
+}
+
+bool runner_may_take(const struct runner *r)
+{
+	const struct worker *w = r->worker;
+
+	if (r->doomed || r->then != RUNNER_STAYS || w->leaving)
+		return false;
+	if (per_task(r))
+		return !worker_is_alive(w) && w->state == WORKER_STOPPED && !w->off && !r->count;
+	return w->state == WORKER_RUNNING && r->channel && !r->closed && !r->stale &&
+	       r->kind == task_kind_of(def(r)) && r->count < def(r)->prefetch && !is_used_up(r) &&
+	       channel_waiting(r->channel) < WAITING_MARK;
+}
+
+static void take_in_hand(struct runner *r, struct task *t)
+{
+	if (!r->count)
+		r->head_since = loop_now();
+	list_append(&r->in_hand, &t->link);
+	r->count++;
+	r->given++;
+	t->attempts++;
+	t->worker = r->worker->number;
+	task_set_state(t, TASK_RUNNING);
+	if (r->count == 1)
+		set_timer(r);
+}
+
+static int cannot_give(struct task *t)
+{
+	char why[128];
+
+	snprintf(why, sizeof(why), "cannot hand it to a worker: %s", strerror(errno));
+	task_note_failure(t, TASK_BAD_ANSWER, why);
+	return -1;
+}
+
+static int start_process(struct runner *r, struct task *t)
+{
+	struct task_exec_view v;
+
+	task_exec_view(t, &v);
+	r->kind = &task_exec;
+	r->given = r->done = 0;
+	if (worker_start_task(r->worker, &(struct child_task){ .args = v.args,
+							       .args_size = v.args_size,
+							       .count = v.count,
+							       .input = v.input,
+							       .input_size = v.input_size }) < 0)
+		return cannot_give(t);
+	take_in_hand(r, t);
+	return 0;
+}
+
+int runner_give(struct runner *r, struct task *t)
+{
+	struct buf *out;
+	size_t before;
+
+	if (per_task(r))
+		return start_process(r, t);
+	out = channel_out(r->channel);
+	before = out->len;
+	if (r->kind->ask(t, out) < 0) {
+		out->len = before;
+		return cannot_give(t);
+	}
+	t->begin = channel_written(r->channel) + before;
+	t->end = channel_written(r->channel) + out->len;
+	take_in_hand(r, t);
+	channel_send(r->channel);
+	return 0;
+}
+
+/* ---- leaving ----------------------------------------------------------------------------------
+ */
+
+static void leave_if_idle(struct runner *r)
+{
+	enum runner_then then = r->then;
+
+	if (r->count || r->stale)
+		return;
+	if (then == RUNNER_STAYS && is_used_up(r) && worker_is_alive(r->worker) && !per_task(r))
+		then = RUNNER_RESTARTS;
+	if (then == RUNNER_STAYS)
+		return;
+	r->then = RUNNER_STAYS;
+	if (then == RUNNER_STOPS)
+		worker_stop(r->worker);
+	else if (worker_is_alive(r->worker))
+		worker_restart(r->worker);
+}
+
+void runner_when_idle(struct runner *r, enum runner_then then)
+{
+	r->then = then;
+	leave_if_idle(r);
+	taskpool_look_at(r);
+}
+
+/* The worker is ended for what a task of it did, not by its own fault. */
+static void doom(struct runner *r, int sig)
+{
+	if (r->doomed)
+		return;
+	r->doomed = true;
+	set_timer(r);
+	taskpool_look_at(r);
+	worker_replace(r->worker, sig);
+}
+
+void runner_take_away(struct runner *r, struct task *t)
+{
+	let_go(r, t);
+	doom(r, def(r)->stop_signal);
+}
+
+static void on_overdue(struct runner *r)
+{
+	struct task *t = runner_head(r);
+	char span[32], why[96];
+
+	snprintf(why, sizeof(why), "it took longer than its task-timeout of %s",
+		 text_duration_show(span, sizeof(span), def(r)->task_timeout));
+	task_note_failure(t, TASK_TIMED_OUT, why);
+	let_go(r, t);
+	doom(r, SIGKILL);
+	taskpool_end_task(t, TASK_FAILED);
+}
+
+static void on_timer(void *arg)
+{
+	struct runner *r = arg;
+
+	if (r->closed)
+		worker_distrust(r->worker, "has closed its standard input or output");
+	else if (runner_head(r))
+		on_overdue(r);
+}
+
+void runner_ignores(struct runner *r, const char *what)
+{
+	log_warning(r->worker->name, "%s; that is ignored", what);
+}
+
+void runner_distrust(struct runner *r, const char *what)
+{
+	struct task *t = runner_head(r);
+	char why[192];
+
+	r->doomed = true;
+	taskpool_look_at(r);
+	worker_distrust(r->worker, what);
+	if (!t) {
+		set_timer(r);
+		return;
+	}
+	snprintf(why, sizeof(why), "its worker %s", what);
+	task_note_failure(t, TASK_BAD_ANSWER, why);
+	let_go(r, t);
+	taskpool_end_task(t, TASK_FAILED);
+}
+
+/* ---- answers ----------------------------------------------------------------------------------
+ */
+
+static void too_big(struct runner *r)
+{
+	struct task *t = runner_head(r);
+
+	r->doomed = true;
+	taskpool_look_at(r);
+	if (t) {
+		task_note_failure(t, TASK_TOO_BIG, "its result is larger than 1 MiB");
+		let_go(r, t);
+	}
+	worker_replace(r->worker, SIGKILL);
+	set_timer(r);
+	if (t)
+		taskpool_end_task(t, TASK_FAILED);
+}
+
+/* An answer to a task of the manager before: nobody waits for it. */
+static void throw_away(struct runner *r)
+{
+	if (r->owed)
+		r->owed--;
+	if (!r->owed)
+		worker_replace(r->worker, def(r)->stop_signal);
+}
+
+static void on_line(struct runner *r, const char *line, size_t len)
+{
+	if (r->stale)
+		throw_away(r);
+	else
+		r->kind->answer(r, line, len);
+}
+
+/* Whole lines straight from what was read; only one that is cut in two is copied. */
+static void on_lines(struct runner *r, const char *data, size_t len)
+{
+	while (len && !r->doomed) {
+		const char *newline = memchr(data, '\n', len);
+		size_t n = newline ? (size_t)(newline - data) : len;
+
+		if (r->line.len + n > CREW_RESULT_MAX ||
+		    (!newline || r->line.len ? buf_append(&r->line, data, n) < 0 : false)) {
+			too_big(r);
+			return;
+		}
+		if (!newline)
+			return;
+		if (r->line.len || n == 0)
+			on_line(r, r->line.len ? buf_data(&r->line) : "", r->line.len);
+		else
+			on_line(r, data, n);
+		buf_free(&r->line);
+		data = newline + 1;
+		len -= n + 1;
+	}
+}
+
+static void on_data(void *arg, const char *data, size_t len)
+{
+	struct runner *r = arg;
+
+	if (r->doomed)
+		return;
+	if (!r->kind->per_task)
+		on_lines(r, data, len);
+	else if (r->stale)
+		return;
+	else if (r->line.len + len > CREW_RESULT_MAX || buf_append(&r->line, data, len) < 0)
+		too_big(r);
+}
+
+/* Only now may it get more: a second answer to the same task would else pass for one to the next. */
+static void on_told(void *arg)
+{
+	struct runner *r = arg;
+
+	leave_if_idle(r);
+	taskpool_look_at(r);
+}
+
+static void note_owed(const struct runner *r, bool dirty)
+{
+	uint64_t sent = channel_written(r->channel);
+	unsigned whole = 0;
+
+	list_foreach(e, next, &r->in_hand)
+	{
+		if (list_entry(e, struct task, link)->end > sent)
+			break;
+		whole++;
+	}
+	ledger_set_owed(r->worker->slot, whole, dirty);
+}
+
+static void on_writing(void *arg)
+{
+	const struct runner *r = arg;
+
+	note_owed(r, true);
+}
+
+static void on_written(void *arg)
+{
+	struct runner *r = arg;
+
+	note_owed(r, channel_waiting(r->channel) > 0);
+	taskpool_look_at(r);
+}
+
+/* Most often it is about to be told that it has ended. If not, it can never answer. */
+static void on_closed(void *arg)
+{
+	struct runner *r = arg;
+
+	r->closed = true;
+	taskpool_look_at(r);
+	if (r->kind->per_task || r->doomed)
+		return;
+	r->timer.fn = on_timer;
+	r->timer.arg = r;
+	loop_timer_at(&r->timer, loop_now() + GRACE);
+}
+
+static const struct channel_events channel_events = {
+	.data = on_data,
+	.told = on_told,
+	.writing = on_writing,
+	.written = on_written,
+	.closed = on_closed,
+};
+
+/* ---- events of the worker ---------------------------------------------------------------------
+ */
+
+void runner_on_pipes(struct runner *r, int in, int out)
+{
+	const struct task_kind *kind = task_kind_of(def(r));
+
+	close_channel(r);
+	r->channel = channel_new(in, out, &channel_events, r);
+	if (!r->channel) {
+		worker_distrust(r->worker, "cannot be given tasks: no memory for its pipes");
+		return;
+	}
+	r->closed = false;
+	if (kind && !per_task(r)) {
+		r->kind = kind;
+		r->given = r->done = 0;
+	}
+	taskpool_look_at(r);
+}
+
+static void how_it_died(struct task *t, const struct worker *w, const struct child_end *end)
+{
+	struct task_failure *f;
+	char why[512];
+
+	worker_describe_end(w, end, why, sizeof(why));
+	f = task_note_failure(t, TASK_WORKER_DIED, why);
+	if (!f->message || end->step)
+		return;
+	if (end->code == CLD_EXITED)
+		f->exitcode = end->status;
+	else
+		f->signal = end->status;
+}
+
+/* A process of exec has ended by itself: that is the task's end. */
+static void process_ended(struct runner *r, struct task *t, const struct child_end *end)
+{
+	bool success = conf_is_success(def(r), end->status);
+	char why[64];
+
+	t->exitcode = end->status;
+	task_lend_result(t, r->line.len ? buf_data(&r->line) : "", r->line.len, TASK_TEXT);
+	if (!success) {
+		snprintf(why, sizeof(why), "exited %d", end->status);
+		task_note_failure(t, TASK_OWN, why)->exitcode = end->status;
+	}
+	let_go(r, t);
+	taskpool_end_task(t, success ? TASK_SUCCEEDED : TASK_FAILED);
+}
+
+/* The oldest one that it has begun to read is the one it died of; false: it has begun none. */
+static bool has_begun(const struct runner *r, const struct task *t)
+{
+	return r->kind->per_task || (r->channel && channel_read_by_worker(r->channel) > t->begin);
+}
+
+static void died_of(struct runner *r, struct task *t, const struct child_end *end)
+{
+	let_go(r, t);
+	if (t->attempts <= def(r)->retries && !end->step) {
+		taskpool_give_back(t);
+		return;
+	}
+	how_it_died(t, r->worker, end);
+	taskpool_end_task(t, TASK_FAILED);
+}
+
+/* The others, in their order, to the head of the queue. */
+static void give_back_rest(struct runner *r)
+{
+	while (!list_empty(&r->in_hand)) {
+		struct task *t = list_entry(r->in_hand.prev, struct task, link);
+
+		let_go(r, t);
+		t->attempts--;
+		taskpool_give_back(t);
+	}
+}
+
+static void forget_process(struct runner *r)
+{
+	close_channel(r);
+	r->closed = r->doomed = r->stale = false;
+	r->owed = r->given = r->done = 0;
+	loop_timer_off(&r->timer);
+	ledger_set_owed(r->worker->slot, 0, false);
+}
+
+int64_t runner_on_ended(struct runner *r, const struct child_end *end)
+{
+	int64_t delay = -1;
+	struct task *head;
+
+	if (r->channel)
+		channel_drain(r->channel);
+	head = runner_head(r);
+	if (r->stale || r->doomed) {
+		delay = r->stale ? 0 : -1;
+	} else if (head && r->kind->per_task && !end->step && end->code == CLD_EXITED) {
+		process_ended(r, head, end);
+	} else if (head && has_begun(r, head)) {
+		delay = r->done ? 0 : def(r)->restart_delay;
+		died_of(r, head, end);
+	}
+	give_back_rest(r);
+	forget_process(r);
+	return delay;
+}
+
+void runner_on_changed(struct runner *r)
+{
+	leave_if_idle(r);
+	taskpool_look_at(r);
+}
+
+void runner_on_recovered(struct runner *r, unsigned owed, bool dirty)
+{
+	r->stale = owed || dirty || r->kind->per_task;
+	r->owed = owed;
+	if (!r->stale || r->kind->per_task)
+		return;
+	/* What it was asked as a whole it goes on with; the end of its input tells it to end then. */
+	if (!owed || !r->channel)
+		worker_replace(r->worker, def(r)->stop_signal);
+	else if (!dirty) {
+		channel_close_input(r->channel);
+		child_close_input(r->worker->slot);
+	}
+}
+
+void runner_abandon(struct runner *r)
+{
+	give_back_rest(r);
+	forget_process(r);
+}

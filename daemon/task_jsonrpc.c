@@ -1,0 +1,127 @@
+/* Kind jsonrpc: JSON-RPC 2.0, an object a line; answers may come in any order. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "daemon/runner.h"
+#include "daemon/task_kind.h"
+#include "lib/json_writer.h"
+#include "lib/message.h"
+
+static int check(const struct task_request *r, const char **parameter, const char **why)
+{
+	*parameter = r->input ? "input" : "method";
+	*why = r->input ? "left out: the pool's tasks are jsonrpc, which take params"
+			: "the name of a method: the pool's tasks are jsonrpc";
+	return !r->input && r->method && r->method[0] ? 0 : -1;
+}
+
+/* The request from behind its id: `,"method":"m","params":[1]}` and the newline. */
+static int compose(const struct task_request *r, struct buf *out)
+{
+	struct json_writer json = json_writer(out);
+
+	json.comma = true;
+	jw_key(&json, "method");
+	jw_string(&json, r->method);
+	if (r->params) {
+		jw_key(&json, "params");
+		jw_raw(&json, r->params, r->params_len);
+	}
+	return jw_ok(&json) ? buf_append(out, "}\n", 2) : -1;
+}
+
+/* A method may be up to six times as long when it is written as JSON. */
+static size_t size(const struct task_request *r)
+{
+	struct buf text = { .max = SIZE_MAX / 2 };
+	size_t len = compose(r, &text) == 0 ? text.len : 0;
+
+	buf_free(&text);
+	return len;
+}
+
+static void fill(const struct task_request *r, char *payload)
+{
+	struct buf text = { .max = SIZE_MAX / 2 };
+
+	if (compose(r, &text) == 0)
+		memcpy(payload, buf_data(&text), text.len);
+	buf_free(&text);
+}
+
+static int ask(const struct task *t, struct buf *out)
+{
+	char head[64];
+	int n = snprintf(head, sizeof(head), "{\"jsonrpc\":\"2.0\",\"id\":%" PRIu64, t->number);
+
+	return buf_append(out, head, (size_t)n) < 0 ? -1 : buf_append(out, t->payload, t->size);
+}
+
+/* ---- answers ----------------------------------------------------------------------------------
+ */
+
+static void take_error(struct task *t, const struct json_t *error)
+{
+	const char *message = json_get_string(error, "message");
+	struct task_failure *f =
+		task_note_failure(t, TASK_OWN, message ? message : "an error without a message");
+
+	f->has_code = f->message && json_get_int(error, "code", &f->code);
+	if (f->message && json_get(error, "data"))
+		f->data = json_text(json_get(error, "data"));
+}
+
+static void take_response(struct runner *r, struct task *t, const struct message_response *m)
+{
+	char *text;
+
+	if (m->error) {
+		take_error(t, m->error);
+		runner_done(r, t, TASK_FAILED);
+		return;
+	}
+	text = json_text(m->result);
+	if (!text) {
+		task_note_failure(t, TASK_BAD_ANSWER, "there was no memory to keep its result");
+		runner_done(r, t, TASK_FAILED);
+		return;
+	}
+	task_lend_result(t, text, strlen(text), TASK_JSON);
+	runner_done(r, t, TASK_SUCCEEDED);
+	free(text);
+}
+
+static void answer(struct runner *r, const char *line, size_t len)
+{
+	struct message_response m;
+	struct task *t;
+	const char *why;
+
+	if (message_read_response(line, len, &m, &why) < 0) {
+		char what[160];
+
+		snprintf(what, sizeof(what), "has written what is no JSON-RPC 2.0 response (%s)",
+			 why);
+		runner_distrust(r, what);
+		return;
+	}
+	t = m.has_id  ? runner_find(r, (uint64_t)m.id)
+	    : m.error ? runner_head(r) /* it could not read what it was asked */
+		      : NULL;
+	if (t)
+		take_response(r, t, &m);
+	else
+		runner_ignores(r, "has answered what it was not asked, or a second time");
+	message_response_free(&m);
+}
+
+const struct task_kind task_jsonrpc = {
+	.name = "jsonrpc",
+	.json = true,
+	.check = check,
+	.size = size,
+	.fill = fill,
+	.ask = ask,
+	.answer = answer,
+};
