@@ -111,6 +111,27 @@ static bool durations_ok(const struct conf_pool *p)
 	       p->restart_delay <= p->restart_delay_max;
 }
 
+static bool between(int64_t n, int64_t least, int64_t most)
+{
+	return n >= least && n <= most;
+}
+
+static bool tasks_ok(const struct conf_pool *p)
+{
+	if (p->tasks > CONF_TASKS_JSONRPC)
+		return false;
+	if (p->tasks != CONF_TASKS_NONE && p->restart != CONF_RESTART_ALWAYS)
+		return false;
+	if (p->tasks == CONF_TASKS_EXEC && (p->ready != CONF_READY_EXEC || p->watchdog))
+		return false;
+	return (p->min_workers == UINT32_MAX || p->min_workers <= p->workers) &&
+	       duration_ok(p->idle_timeout) && between(p->backlog, 1, CREW_TASKS_MAX) &&
+	       duration_ok(p->task_timeout) && p->retries <= CREW_RETRIES_MAX &&
+	       p->max_tasks_per_worker <= CREW_TASKS_LIFE_MAX &&
+	       between(p->prefetch, 1, CREW_PREFETCH_MAX) && p->result_ttl > 0 &&
+	       duration_ok(p->result_ttl);
+}
+
 static bool pool_ok(const struct block *b, const struct conf_pool *p)
 {
 	/* A `run` worker's name is looser than a pool's: "run-1". */
@@ -119,7 +140,7 @@ static bool pool_ok(const struct block *b, const struct conf_pool *p)
 	       text_or_none(b, p->directory) && text_or_none(b, p->user) &&
 	       text_or_none(b, p->group) && identity_ok(b, &p->identity) && limits_ok(b, p) &&
 	       list_ok(b, p->limits_text) && list_ok(b, p->after) && text_or_none(b, p->inherits) &&
-	       numbers_ok(p) && durations_ok(p) &&
+	       numbers_ok(p) && durations_ok(p) && tasks_ok(p) &&
 	       (p->log == CONF_LOG_FILE ? text_ok(b, p->log_file) : p->log_file == 0);
 }
 

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define CONF_MAGIC   UINT32_C(0x63726577)
-#define CONF_VERSION 1
+#define CONF_VERSION 2
 #define CONF_NO_ID   UINT32_MAX /* uid, gid: not given */
 
 typedef uint32_t conf_off;

@@ -170,6 +170,70 @@ static void check_delays(struct conf_source *src, const struct conf_entry *p,
 			text_duration_show(least, sizeof(least), pool->restart_delay));
 }
 
+static const char *why_not(const struct conf_key *key, enum conf_tasks tasks)
+{
+	if (tasks == CONF_TASKS_NONE && conf_key_applies(key, CONF_TASKS_EXEC))
+		return "is for pools that have tasks; add tasks = \"exec\", \"lines\" or "
+		       "\"jsonrpc\"";
+	if (tasks == CONF_TASKS_NONE)
+		return "is for pools whose workers do many tasks; add tasks = \"lines\" or "
+		       "\"jsonrpc\"";
+	if (key->fixed >> CONF_TASKS_LINES & 1)
+		return "the workers of task pools are always restarted; remove it, or the tasks";
+	return "with tasks = \"exec\" each task has a process of its own, that ends with it; "
+	       "remove it, or take \"lines\" or \"jsonrpc\"";
+}
+
+/* A key that this kind of pool has no use for: inherited, it is silently the default; written in the
+ * pool itself it is a mistake, unless it says what is so anyway. */
+static void check_use(struct conf_source *src, struct conf_build *b, uint32_t i,
+		      const struct conf_key *key)
+{
+	const struct conf_entry *p = &src->pools[i];
+	const struct conf_given *given = &p->keys[key - conf_pool_keys];
+	struct conf_pool was;
+	bool applies;
+
+	memcpy(&was, conf_build_pool(b, i), sizeof(was));
+	applies = conf_key_applies(key, was.tasks);
+	if (applies && !(key->fixed >> was.tasks & 1))
+		return;
+	conf_value_default(b, i, key);
+	if (!given->line || given->inherited ||
+	    (applies && memcmp(&was, conf_build_pool(b, i), sizeof(was)) == 0))
+		return;
+	conf_errors_add(src->errors, given->file, given->line, "pool \"%s\": %s = \"%.64s\": %s",
+			p->name, key->name, given->values.items[0], why_not(key, was.tasks));
+}
+
+static void check_least(struct conf_source *src, const struct conf_entry *p,
+			const struct conf_pool *pool)
+{
+	const struct conf_given *given = &p->keys[CONF_KEY_MIN_WORKERS];
+
+	if (pool->min_workers == UINT32_MAX || pool->min_workers <= pool->workers)
+		return;
+	if (given->inherited)
+		given = &p->keys[CONF_KEY_WORKERS];
+	if (!given->line || given->inherited) /* it was said of the pool they come from */
+		return;
+	conf_errors_add(src->errors, given->file, given->line,
+			"pool \"%s\": min-workers (%u) must not be more than workers (%u)", p->name,
+			pool->min_workers, pool->workers);
+}
+
+static void check_tasks(struct conf_source *src, struct conf_build *b, uint32_t i)
+{
+	const struct conf_entry *p = &src->pools[i];
+
+	/* Kinds that are not known were complained of: what would belong to them is not wrong. */
+	if (p->keys[CONF_KEY_TASKS].line && conf_build_pool(b, i)->tasks == CONF_TASKS_NONE)
+		return;
+	for (unsigned k = 0; k < CONF_POOL_KEYS; k++)
+		check_use(src, b, i, &conf_pool_keys[k]);
+	check_least(src, p, conf_build_pool(b, i));
+}
+
 /* All pools up to and with this one; told once, where it becomes too many. */
 static void check_workers(struct conf_source *src, const struct conf_entry *p, uint64_t sum,
 			  uint32_t own)
@@ -193,6 +257,7 @@ void conf_check(struct conf_source *src, struct conf_build *b)
 
 		check_command(src, &src->pools[i]);
 		check_delays(src, &src->pools[i], pool);
+		check_tasks(src, b, i);
 		workers += pool->workers;
 		check_workers(src, &src->pools[i], workers, pool->workers);
 	}

@@ -9,9 +9,15 @@
 #define IN(f) offsetof(struct conf_pool, f)
 #define AT(f) offsetof(struct conf, f)
 
+/* Kinds of pools: whose workers stay for more than one task, and all that have tasks. */
+#define EXEC	(UINT32_C(1) << CONF_TASKS_EXEC)
+#define LASTING (UINT32_C(1) << CONF_TASKS_LINES | UINT32_C(1) << CONF_TASKS_JSONRPC)
+#define TASKS	(EXEC | LASTING)
+
 /* In the order of the enums in conf.h. */
 static const char *const restart_words[] = { "always", "on-failure", "never", NULL };
 static const char *const ready_words[] = { "exec", "notify", NULL };
+static const char *const tasks_words[] = { "exec", "lines", "jsonrpc", NULL }; /* from 1 on */
 static const char *const log_words[] = { "journal", "inherit", "discard", NULL };
 
 const struct conf_key conf_pool_keys[CONF_POOL_KEYS] = {
@@ -71,7 +77,8 @@ const struct conf_key conf_pool_keys[CONF_POOL_KEYS] = {
 			       .class = CONF_LIVE,
 			       .offset = IN(restart),
 			       .fallback = "always",
-			       .words = restart_words },
+			       .words = restart_words,
+			       .fixed = TASKS },
 	[CONF_KEY_RESTART_DELAY] = { .name = "restart-delay",
 				     .type = CONF_TYPE_DURATION,
 				     .class = CONF_LIVE,
@@ -110,7 +117,8 @@ const struct conf_key conf_pool_keys[CONF_POOL_KEYS] = {
 			     .class = CONF_RESTART,
 			     .offset = IN(ready),
 			     .fallback = "exec",
-			     .words = ready_words },
+			     .words = ready_words,
+			     .fixed = EXEC },
 	[CONF_KEY_START_TIMEOUT] = { .name = "start-timeout",
 				     .type = CONF_TYPE_DURATION,
 				     .class = CONF_LIVE,
@@ -123,7 +131,8 @@ const struct conf_key conf_pool_keys[CONF_POOL_KEYS] = {
 				.class = CONF_RESTART,
 				.offset = IN(watchdog),
 				.fallback = "off",
-				.max = YEAR },
+				.max = YEAR,
+				.fixed = EXEC },
 	[CONF_KEY_STOP_SIGNAL] = { .name = "stop-signal",
 				   .type = CONF_TYPE_SIGNAL,
 				   .class = CONF_LIVE,
@@ -151,6 +160,71 @@ const struct conf_key conf_pool_keys[CONF_POOL_KEYS] = {
 				.type = CONF_TYPE_TEXT,
 				.class = CONF_LIVE,
 				.offset = IN(inherits) },
+	[CONF_KEY_TASKS] = { .name = "tasks",
+			     .type = CONF_TYPE_TASKS,
+			     .class = CONF_RESTART,
+			     .offset = IN(tasks),
+			     .words = tasks_words },
+	[CONF_KEY_MIN_WORKERS] = { .name = "min-workers",
+				   .type = CONF_TYPE_COUNT,
+				   .class = CONF_LIVE,
+				   .offset = IN(min_workers),
+				   .max = CREW_WORKERS_MAX,
+				   .only = LASTING },
+	[CONF_KEY_IDLE_TIMEOUT] = { .name = "idle-timeout",
+				    .type = CONF_TYPE_DURATION,
+				    .class = CONF_LIVE,
+				    .offset = IN(idle_timeout),
+				    .fallback = "60s",
+				    .max = YEAR,
+				    .no_off = true,
+				    .only = LASTING },
+	[CONF_KEY_BACKLOG] = { .name = "backlog",
+			       .type = CONF_TYPE_COUNT,
+			       .class = CONF_LIVE,
+			       .offset = IN(backlog),
+			       .fallback = "100000",
+			       .min = 1,
+			       .max = CREW_TASKS_MAX,
+			       .only = TASKS },
+	[CONF_KEY_TASK_TIMEOUT] = { .name = "task-timeout",
+				    .type = CONF_TYPE_DURATION,
+				    .class = CONF_LIVE,
+				    .offset = IN(task_timeout),
+				    .fallback = "off",
+				    .min = MS,
+				    .max = YEAR,
+				    .only = TASKS },
+	[CONF_KEY_RETRIES] = { .name = "retries",
+			       .type = CONF_TYPE_COUNT,
+			       .class = CONF_LIVE,
+			       .offset = IN(retries),
+			       .fallback = "0",
+			       .max = CREW_RETRIES_MAX,
+			       .only = TASKS },
+	[CONF_KEY_MAX_TASKS_PER_WORKER] = { .name = "max-tasks-per-worker",
+					    .type = CONF_TYPE_COUNT,
+					    .class = CONF_LIVE,
+					    .offset = IN(max_tasks_per_worker),
+					    .fallback = "0",
+					    .max = CREW_TASKS_LIFE_MAX,
+					    .only = LASTING },
+	[CONF_KEY_PREFETCH] = { .name = "prefetch",
+				.type = CONF_TYPE_COUNT,
+				.class = CONF_LIVE,
+				.offset = IN(prefetch),
+				.fallback = "1",
+				.min = 1,
+				.max = CREW_PREFETCH_MAX,
+				.only = LASTING },
+	[CONF_KEY_RESULT_TTL] = { .name = "result-ttl",
+				  .type = CONF_TYPE_DURATION,
+				  .class = CONF_LIVE,
+				  .offset = IN(result_ttl),
+				  .fallback = "5min",
+				  .min = MS,
+				  .max = YEAR,
+				  .only = TASKS },
 };
 
 const struct conf_key conf_global_keys[CONF_GLOBAL_KEYS] = {
@@ -228,6 +302,11 @@ const char *conf_key_like(const struct conf_key *keys, unsigned count, const cha
 		}
 	}
 	return best;
+}
+
+bool conf_key_applies(const struct conf_key *key, enum conf_tasks tasks)
+{
+	return !key->only || (key->only >> tasks & 1);
 }
 
 bool conf_key_is_list(const struct conf_key *key)

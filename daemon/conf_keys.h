@@ -16,7 +16,7 @@ enum conf_type {
 	CONF_TYPE_ENVIRONMENT, /* struct conf_list: KEY=VALUE, no KEY twice */
 	CONF_TYPE_NAMES,       /* struct conf_list: names of pools */
 	CONF_TYPE_BOOL,	       /* uint8_t */
-	CONF_TYPE_COUNT,       /* uint32_t from min to max */
+	CONF_TYPE_COUNT,       /* uint32_t from min to max; UINT32_MAX: not given */
 	CONF_TYPE_DURATION,    /* int64_t, microseconds from min to max; 0 may be written "off" */
 	CONF_TYPE_WORD,	       /* uint8_t: index into words */
 	CONF_TYPE_OCTAL,       /* 32 bits up to max; -1: not given */
@@ -25,6 +25,7 @@ enum conf_type {
 	CONF_TYPE_LIMITS,      /* limits, limit_count, limits_text */
 	CONF_TYPE_CODES,       /* success_exit */
 	CONF_TYPE_LOG,	       /* log and log_file */
+	CONF_TYPE_TASKS,       /* uint8_t: enum conf_tasks, 0: not given */
 	CONF_TYPE_COUNT_OF,
 };
 
@@ -35,7 +36,11 @@ struct conf_key {
 	size_t offset;	      /* of the field, in struct conf_pool or struct conf */
 	const char *fallback; /* the default, as a file would say it; NULL: not given */
 	int64_t min, max;
-	const char *const *words; /* CONF_TYPE_WORD, CONF_TYPE_LOG: ended by NULL */
+	const char *const *words; /* CONF_TYPE_WORD, _LOG, _TASKS: ended by NULL */
+	bool no_off;		  /* a duration of 0 is not what "off" would mean */
+	/* Bit n: of pools whose tasks are n (enum conf_tasks). */
+	unsigned only;	/* where the key may stand; 0: everywhere */
+	unsigned fixed; /* where nothing but its default will do */
 };
 
 /* Rows of a pool that other modules ask for by name. */
@@ -65,6 +70,15 @@ enum conf_pool_key {
 	CONF_KEY_AFTER,
 	CONF_KEY_LOG,
 	CONF_KEY_INHERITS,
+	CONF_KEY_TASKS,
+	CONF_KEY_MIN_WORKERS,
+	CONF_KEY_IDLE_TIMEOUT,
+	CONF_KEY_BACKLOG,
+	CONF_KEY_TASK_TIMEOUT,
+	CONF_KEY_RETRIES,
+	CONF_KEY_MAX_TASKS_PER_WORKER,
+	CONF_KEY_PREFETCH,
+	CONF_KEY_RESULT_TTL,
 	CONF_POOL_KEYS,
 };
 
@@ -85,6 +99,8 @@ extern const struct conf_key conf_global_keys[CONF_GLOBAL_KEYS];
 int conf_key_find(const struct conf_key *keys, unsigned count, const char *name);
 /* The row's name most like `name`, or NULL where none is. */
 const char *conf_key_like(const struct conf_key *keys, unsigned count, const char *name);
+/* Whether the key may stand in a pool whose tasks are these. */
+bool conf_key_applies(const struct conf_key *key, enum conf_tasks tasks);
 /* Whether values are written as {"a", "b"}. */
 bool conf_key_is_list(const struct conf_key *key);
 

@@ -21,12 +21,14 @@ static void line_put(struct conf_sink *sink, const char *text, size_t length)
 	fwrite(text, 1, length, line->f);
 }
 
-static void print_keys(FILE *f, const struct conf *conf, const void *base,
+static void print_keys(FILE *f, const struct conf *conf, const void *base, enum conf_tasks tasks,
 		       const struct conf_key *keys, unsigned count, const char *indent)
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct line line = { { line_put }, f, indent, keys[i].name, false };
 
+		if (!conf_key_applies(&keys[i], tasks))
+			continue;
 		conf_show(&line.sink, conf, base, &keys[i]);
 		if (line.begun)
 			fputc('\n', f);
@@ -35,12 +37,12 @@ static void print_keys(FILE *f, const struct conf *conf, const void *base,
 
 void conf_print(const struct conf *conf, void *f)
 {
-	print_keys(f, conf, conf, conf_global_keys, CONF_GLOBAL_KEYS, "");
+	print_keys(f, conf, conf, CONF_TASKS_NONE, conf_global_keys, CONF_GLOBAL_KEYS, "");
 	for (uint32_t i = 0; i < conf->pool_count; i++) {
 		const struct conf_pool *p = conf_pool_at(conf, i);
 
 		fprintf(f, "\npool \"%s\" {\n", conf_text(conf, p->name));
-		print_keys(f, conf, p, conf_pool_keys, CONF_POOL_KEYS, "\t");
+		print_keys(f, conf, p, p->tasks, conf_pool_keys, CONF_POOL_KEYS, "\t");
 		fputs("}\n", f);
 	}
 }

@@ -78,7 +78,10 @@ static void show_number(const struct field *f, const char *format, long long n)
 
 static void show_count(const struct field *f)
 {
-	show_number(f, "decimal", *(const uint32_t *)f->at);
+	uint32_t n = *(const uint32_t *)f->at;
+
+	if (n != UINT32_MAX)
+		show_number(f, "decimal", n);
 }
 
 static void show_octal(const struct field *f)
@@ -132,6 +135,14 @@ static void show_word(const struct field *f)
 	conf_show_quoted(f->sink, f->key->words[*(const uint8_t *)f->at]);
 }
 
+static void show_tasks(const struct field *f)
+{
+	uint8_t tasks = *(const uint8_t *)f->at;
+
+	if (tasks != CONF_TASKS_NONE)
+		conf_show_quoted(f->sink, f->key->words[tasks - 1]);
+}
+
 static void show_log(const struct field *f)
 {
 	if (*(const uint8_t *)f->at == CONF_LOG_FILE)
@@ -153,7 +164,7 @@ static void (*const showers[CONF_TYPE_COUNT_OF])(const struct field *f) = {
 	[CONF_TYPE_WORD] = show_word,	 [CONF_TYPE_OCTAL] = show_octal,
 	[CONF_TYPE_NICE] = show_nice,	 [CONF_TYPE_SIGNAL] = show_signal,
 	[CONF_TYPE_LIMITS] = show_list,	 [CONF_TYPE_CODES] = show_codes,
-	[CONF_TYPE_LOG] = show_log,
+	[CONF_TYPE_LOG] = show_log,	 [CONF_TYPE_TASKS] = show_tasks,
 };
 
 void conf_show(struct conf_sink *sink, const struct conf *conf, const void *base,

@@ -181,14 +181,21 @@ static bool set_codes(const struct setting *s)
 	return true;
 }
 
+static bool may_be_off(const struct conf_key *key)
+{
+	return key->min == 0 ? !key->no_off : key->fallback && strcmp(key->fallback, "off") == 0;
+}
+
 static bool set_duration(const struct setting *s)
 {
 	const char *v = s->values.items[0];
 	char least[64], most[64];
 	int64_t usec;
 
-	if (s->key->min == 0 && strcmp(v, "off") == 0)
-		v = "0";
+	if (strcmp(v, "off") == 0 && may_be_off(s->key)) {
+		*(int64_t *)field(s) = 0;
+		return true;
+	}
 	if (text_duration(v, &usec) < 0)
 		return bad(s, v, "must be a duration such as \"500ms\", \"10s\" or \"1min 30s\"");
 	if (usec < s->key->min || usec > s->key->max)
@@ -230,6 +237,25 @@ static bool set_word(const struct setting *s)
 		return bad(s, s->values.items[0], "must be %s",
 			   word_list(s->key, " or ", words, sizeof(words)));
 	*(uint8_t *)field(s) = (uint8_t)i;
+	return true;
+}
+
+/* What will be known one day is told apart from what is wrong. */
+static bool set_tasks(const struct setting *s)
+{
+	const char *v = s->values.items[0];
+	int i = word_index(s->key, v);
+	char words[128];
+
+	word_list(s->key, " or ", words, sizeof(words));
+	if (i < 0 && strcmp(v, "module") == 0)
+		return bad(s, v,
+			   "pools of modules need a template host, which this version of crewd has "
+			   "not; use %s",
+			   words);
+	if (i < 0)
+		return bad(s, v, "must be %s", words);
+	*(uint8_t *)field(s) = (uint8_t)(i + 1);
 	return true;
 }
 
@@ -309,7 +335,7 @@ static bool (*const setters[CONF_TYPE_COUNT_OF])(const struct setting *s) = {
 	[CONF_TYPE_WORD] = set_word,	   [CONF_TYPE_OCTAL] = set_octal,
 	[CONF_TYPE_NICE] = set_nice,	   [CONF_TYPE_SIGNAL] = set_signal,
 	[CONF_TYPE_LIMITS] = set_limits,   [CONF_TYPE_CODES] = set_codes,
-	[CONF_TYPE_LOG] = set_log,
+	[CONF_TYPE_LOG] = set_log,	   [CONF_TYPE_TASKS] = set_tasks,
 };
 
 bool conf_value_set(struct conf_build *b, uint32_t pool, const struct conf_key *key,
@@ -330,6 +356,9 @@ bool conf_value_set(struct conf_build *b, uint32_t pool, const struct conf_key *
 bool conf_value_default(struct conf_build *b, uint32_t pool, const struct conf_key *key)
 {
 	struct conf_values one = { 1, &key->fallback };
+	struct setting s = { .b = b, .pool = pool, .key = key };
 
+	if (!key->fallback && key->type == CONF_TYPE_COUNT)
+		*(uint32_t *)field(&s) = UINT32_MAX;
 	return !key->fallback || conf_value_set(b, pool, key, one, NULL, 0);
 }

@@ -65,7 +65,7 @@ static bool take_strings(struct rpc_request *q)
 {
 	size_t n = json_count(q->given_args);
 
-	if (n > CREW_ARGS_MAX)
+	if (n > CREW_TASK_ARGS_MAX)
 		return is_wrong(q, "args", "a shorter list");
 	q->args = calloc(n + 1, sizeof(*q->args));
 	if (!q->args)

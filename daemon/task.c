@@ -88,7 +88,7 @@ struct task *task_new(struct taskpool *pool, size_t size)
 {
 	struct task *t;
 
-	if (table.count >= CREW_TASKS_MAX ||
+	if (table.count >= CREW_TASK_TABLE_MAX ||
 	    table.bytes + size + sizeof(*t) > CREW_TASK_BYTES_MAX) {
 		table.refused = true;
 		errno = ENOBUFS;

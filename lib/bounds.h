@@ -21,7 +21,13 @@
 #define CREW_CONF_ERRORS_MAX  65536		  /* text of all errors of one configuration */
 #define CREW_RUN_SPEC_MAX     (2 * 1024 * 1024)	  /* snapshot of one `run` worker */
 #define CREW_ARGS_MAX	      4096		  /* strings of a command, or of an environment */
-#define CREW_TASKS_MAX	      1000000		  /* tasks of all pools, ended ones too ... */
+#define CREW_TASK_ARGS_MAX    65536		  /* arguments of one `exec` task ... */
+#define CREW_TASK_ARGS_SIZE   (1024 * 1024)	  /* ... together, each with its NUL */
+#define CREW_TASKS_MAX	      10000000		  /* that may wait in one pool */
+#define CREW_TASKS_LIFE_MAX   1000000000	  /* done by one worker before it is replaced */
+#define CREW_RETRIES_MAX      1000		  /* of one task */
+#define CREW_PREFETCH_MAX     100000		  /* tasks ahead of one worker's answers */
+#define CREW_TASK_TABLE_MAX   1000000		  /* tasks of all pools, ended ones too ... */
 #define CREW_TASK_BYTES_MAX   (512 * 1024 * 1024) /* ... and the memory they take */
 #define CREW_RESULT_MAX	      (1024 * 1024)	  /* result of one task */
 

@@ -50,6 +50,19 @@ static const char every_key[] =
 	"  after = {\"first\"}\n"
 	"  log = /var/log/web.log\n"
 	"  inherits = first\n"
+	"}\n"
+	"pool \"up\" {\n"
+	"  command = {\"/bin/sed\", \"-u\", \"s/$/!/\"}\n"
+	"  tasks = lines\n"
+	"  workers = 4\n"
+	"  min-workers = 0\n"
+	"  idle-timeout = 0\n"
+	"  backlog = 10000000\n"
+	"  task-timeout = 1ms\n"
+	"  retries = 1000\n"
+	"  max-tasks-per-worker = 7\n"
+	"  prefetch = 100000\n"
+	"  result-ttl = \"1d 1ms\"\n"
 	"}\n";
 
 static void test_every_key_is_here(void **state)
@@ -77,7 +90,7 @@ static void test_global_values(void **state)
 	assert_string_equal(conf_text(c, c->run_user), "other");
 	assert_int_equal(c->manager.uid, CONF_NO_ID);
 	assert_int_equal(c->run.uid, CONF_NO_ID);
-	assert_int_equal(c->pool_count, 2);
+	assert_int_equal(c->pool_count, 3);
 	free(c);
 }
 
@@ -153,6 +166,75 @@ static void test_policy_values(void **state)
 	free(c);
 }
 
+static void test_task_values(void **state)
+{
+	struct conf *c = files_conf(every_key);
+	const struct conf_pool *p = conf_pool_at(c, 2);
+
+	(void)state;
+	assert_int_equal(p->tasks, CONF_TASKS_LINES);
+	assert_int_equal(p->workers, 4);
+	assert_int_equal(p->min_workers, 0);
+	assert_int_equal(p->idle_timeout, 0);
+	assert_int_equal(p->backlog, 10000000);
+	assert_int_equal(p->task_timeout, 1000);
+	assert_int_equal(p->retries, 1000);
+	assert_int_equal(p->max_tasks_per_worker, 7);
+	assert_int_equal(p->prefetch, 100000);
+	assert_int_equal(p->result_ttl, 86400 * USEC_PER_SEC + 1000);
+	free(c);
+	c = files_conf("pool a { command = {\"x\"} tasks = jsonrpc }\n"
+		       "pool b { command = {\"x\"} tasks = \"exec\" }\n");
+	assert_int_equal(conf_pool_at(c, 0)->tasks, CONF_TASKS_JSONRPC);
+	assert_int_equal(conf_pool_at(c, 1)->tasks, CONF_TASKS_EXEC);
+	free(c);
+}
+
+static void has_task_defaults(const struct conf_pool *p)
+{
+	assert_true(p->min_workers == UINT32_MAX);
+	assert_int_equal(p->idle_timeout, 60 * USEC_PER_SEC);
+	assert_int_equal(p->backlog, 100000);
+	assert_int_equal(p->task_timeout, 0);
+	assert_int_equal(p->retries, 0);
+	assert_int_equal(p->max_tasks_per_worker, 0);
+	assert_int_equal(p->prefetch, 1);
+	assert_int_equal(p->result_ttl, 300 * USEC_PER_SEC);
+}
+
+/* What is inherited and of no use is as if it had not been given. */
+static void test_inherited_without_use(void **state)
+{
+	struct conf *c = files_conf(
+		"pool kind { command = {\"x\"} tasks = lines workers = 3 min-workers = 2\n"
+		"  idle-timeout = 1s max-tasks-per-worker = 3 prefetch = 9 ready = notify\n"
+		"  watchdog = 1s backlog = 5 }\n"
+		"pool a { inherits = kind tasks = exec }\n"
+		"pool plain { command = {\"x\"} restart = never }\n"
+		"pool b { inherits = plain tasks = lines ready = notify restart-limit = 0 }\n");
+	const struct conf_pool *a = conf_pool_at(c, 1), *b = conf_pool_at(c, 3);
+	char *once = files_print(c), *twice;
+
+	(void)state;
+	assert_int_equal(a->backlog, 5);
+	assert_int_equal(a->ready, CONF_READY_EXEC);
+	assert_int_equal(a->watchdog, 0);
+	assert_true(a->min_workers == UINT32_MAX);
+	assert_int_equal(a->idle_timeout, 60 * USEC_PER_SEC);
+	assert_int_equal(a->max_tasks_per_worker, 0);
+	assert_int_equal(a->prefetch, 1);
+	assert_int_equal(b->restart, CONF_RESTART_ALWAYS);
+	assert_int_equal(b->ready, CONF_READY_NOTIFY);
+	has_task_defaults(b);
+	free(c);
+	c = files_conf(once);
+	twice = files_print(c);
+	assert_string_equal(once, twice);
+	free(once);
+	free(twice);
+	free(c);
+}
+
 static void test_pool_defaults(void **state)
 {
 	struct conf *c = files_conf("pool a { command = {\"x\"} }");
@@ -178,6 +260,8 @@ static void test_pool_defaults(void **state)
 	assert_int_equal(p->stop_timeout, 10 * USEC_PER_SEC);
 	assert_int_equal(p->log, CONF_LOG_INHERIT);
 	assert_int_equal(p->directory | p->user | p->group | p->inherits | p->log_file, 0);
+	assert_int_equal(p->tasks, CONF_TASKS_NONE);
+	has_task_defaults(p);
 	free(c);
 }
 
@@ -296,6 +380,8 @@ static void test_print(void **state)
 	(void)state;
 	same_when_printed("");
 	same_when_printed(every_key);
+	same_when_printed("pool a { command = {\"x\"} tasks = exec restart = always ready = exec\n"
+			  "watchdog = off }\n");
 	same_when_printed("pool a { command = {\"\\x01\\x7f\\n\\e\\\\x\", \"${A}\", '${B}\\'',\n"
 			  "\"two\nlines\", \"joi\\\nned\", \"\xc3\xa4\xff\", a//b }\n"
 			  "success-exit = {} watchdog = off restart-delay = 1.5ms }\n"
@@ -313,6 +399,9 @@ static void test_print_text(void **state)
 	assert_non_null(strstr(text, "\tsuccess-exit = {0}\n"));
 	assert_non_null(strstr(text, "\twatchdog = \"off\"\n"));
 	assert_null(strstr(text, "nice"));
+	assert_null(strstr(text, "tasks"));
+	assert_null(strstr(text, "min-workers"));
+	assert_null(strstr(text, "backlog")); /* it would be an error there */
 	free(text);
 	free(c);
 }
@@ -354,6 +443,8 @@ int main(void)
 		TEST(test_process_values),
 		TEST(test_limit_values),
 		TEST(test_policy_values),
+		TEST(test_task_values),
+		TEST(test_inherited_without_use),
 		TEST(test_pool_defaults),
 		TEST(test_global_defaults),
 		TEST(test_as_root),

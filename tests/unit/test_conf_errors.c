@@ -111,8 +111,8 @@ static void test_unknown(void **state)
 				"\"socket\"?\n" },
 		{ "pool a {\n" C "worker = 3 }", "t.conf:3: unknown key \"worker\" in a pool; did "
 						 "you mean \"workers\"?\n" },
-		{ "pool a {\n" C "tasks = exec }", "t.conf:3: unknown key \"tasks\" in a pool; "
-						   "crewd.conf(5) has them all\n" },
+		{ "pool a {\n" C "queue = q }", "t.conf:3: unknown key \"queue\" in a pool; "
+						"crewd.conf(5) has them all\n" },
 		{ "workers = 3", "t.conf:1: unknown key \"workers\" outside of pools; "
 				 "crewd.conf(5) has them all\n" },
 		{ "\nqueue \"q\" { a = {1}\n b {} }\nsoket = 1",
@@ -223,6 +223,83 @@ static void test_policy_keys(void **state)
 					  "restart-delay (1min)");
 	check_key("restart-delay-max = 99ms", "restart-delay-max (99ms) must not be less than "
 					      "restart-delay (100ms)");
+}
+
+static void test_task_keys(void **state)
+{
+	(void)state;
+	check_key("tasks = line", "tasks = \"line\": must be \"exec\", \"lines\" or \"jsonrpc\"");
+	check_key("tasks = \"\"", "tasks = \"\": must be \"exec\", \"lines\" or \"jsonrpc\"");
+	/* only what is wrong, not what would go with it */
+	check_key("tasks = module prefetch = 3",
+		  "tasks = \"module\": pools of modules need a template host, which this version "
+		  "of crewd has not; use \"exec\", \"lines\" or \"jsonrpc\"");
+	check_key("tasks = lines min-workers = 2", "min-workers (2) must not be more than workers "
+						   "(1)");
+	check_key("tasks = lines min-workers = -1", "min-workers = \"-1\": must be a number from 0 "
+						    "to 32768");
+	check_key("tasks = lines idle-timeout = off",
+		  "idle-timeout = \"off\": must be a duration such as \"500ms\", \"10s\" or "
+		  "\"1min 30s\"");
+	check_key("tasks = exec backlog = 0", "backlog = \"0\": must be a number from 1 to "
+					      "10000000");
+	check_key("tasks = exec backlog = 10000001", "backlog = \"10000001\": must be a number "
+						     "from 1 to 10000000");
+	check_key("tasks = exec task-timeout = 0", "task-timeout = \"0\": must be from 1ms to "
+						   "366d");
+	check_key("tasks = exec retries = 1001", "retries = \"1001\": must be a number from 0 to "
+						 "1000");
+	check_key("tasks = lines prefetch = 0", "prefetch = \"0\": must be a number from 1 to "
+						"100000");
+	check_key("tasks = exec result-ttl = 0", "result-ttl = \"0\": must be from 1ms to 366d");
+}
+
+#define EACH                                                                                       \
+	"with tasks = \"exec\" each task has a process of its own, that ends with it; "            \
+	"remove it, or take \"lines\" or \"jsonrpc\""
+#define LASTING "is for pools whose workers do many tasks; add tasks = \"lines\" or \"jsonrpc\""
+#define ALL	"is for pools that have tasks; add tasks = \"exec\", \"lines\" or \"jsonrpc\""
+
+static void test_keys_without_use(void **state)
+{
+	(void)state;
+	check_key("min-workers = 1", "min-workers = \"1\": " LASTING);
+	check_key("idle-timeout = 60s", "idle-timeout = \"60s\": " LASTING);
+	check_key("max-tasks-per-worker = 0", "max-tasks-per-worker = \"0\": " LASTING);
+	check_key("prefetch = 1", "prefetch = \"1\": " LASTING);
+	check_key("backlog = 1", "backlog = \"1\": " ALL);
+	check_key("task-timeout = off", "task-timeout = \"off\": " ALL);
+	check_key("retries = 0", "retries = \"0\": " ALL);
+	check_key("result-ttl = 5min", "result-ttl = \"5min\": " ALL);
+	check_key("tasks = exec min-workers = 1", "min-workers = \"1\": " EACH);
+	check_key("tasks = exec idle-timeout = 60s", "idle-timeout = \"60s\": " EACH);
+	check_key("tasks = exec max-tasks-per-worker = 1", "max-tasks-per-worker = \"1\": " EACH);
+	check_key("tasks = exec prefetch = 1", "prefetch = \"1\": " EACH);
+	check_key("tasks = exec ready = notify", "ready = \"notify\": " EACH);
+	check_key("tasks = exec watchdog = 5s", "watchdog = \"5s\": " EACH);
+	check_key("tasks = lines restart = never",
+		  "restart = \"never\": the workers of task pools are always restarted; remove it, "
+		  "or the tasks");
+	check_key("tasks = exec restart = \"on-failure\"",
+		  "restart = \"on-failure\": the workers of task pools are always restarted; "
+		  "remove it, or the tasks");
+}
+
+static void test_inherited_task_keys(void **state)
+{
+	static const struct bad rows[] = {
+		/* both are inherited: it is said where it stands */
+		{ "pool a {\n" C "tasks = lines min-workers = 2 }\npool b { inherits = a }",
+		  "t.conf:3: pool \"a\": min-workers (2) must not be more than workers (1)\n" },
+		{ "pool a {\n" C "tasks = lines workers = 2 min-workers = 2 }\n"
+		  "pool b { inherits = a\n workers = 1 }",
+		  "t.conf:5: pool \"b\": min-workers (2) must not be more than workers (1)\n" },
+		{ "pool a {\n" C "tasks = exec }\npool b { inherits = a\nprefetch = 2 }",
+		  "t.conf:5: pool \"b\": prefetch = \"2\": " EACH "\n" },
+	};
+
+	(void)state;
+	CHECK(rows);
 }
 
 static void test_global_keys(void **state)
@@ -390,12 +467,25 @@ static void test_fallback_is_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_grammar),	     TEST(test_escapes),	 TEST(test_names),
-		TEST(test_unknown),	     TEST(test_twice_and_shape), TEST(test_process_keys),
-		TEST(test_limits),	     TEST(test_policy_keys),	 TEST(test_global_keys),
-		TEST(test_references),	     TEST(test_all_in_one_go),	 TEST(test_include),
-		TEST(test_many_includes),    TEST(test_long_value),	 TEST(test_as_root),
+		TEST(test_grammar),
+		TEST(test_escapes),
+		TEST(test_names),
+		TEST(test_unknown),
+		TEST(test_twice_and_shape),
+		TEST(test_process_keys),
+		TEST(test_limits),
+		TEST(test_policy_keys),
+		TEST(test_global_keys),
+		TEST(test_references),
+		TEST(test_all_in_one_go),
+		TEST(test_include),
+		TEST(test_many_includes),
+		TEST(test_long_value),
+		TEST(test_as_root),
 		TEST(test_fallback_is_told),
+		TEST(test_task_keys),
+		TEST(test_keys_without_use),
+		TEST(test_inherited_task_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,19 +87,29 @@ static const struct {
 	{ CONF_KEY_AFTER, "after = {\"b\"}", true },
 	{ CONF_KEY_LOG, "log = discard", true },
 	{ CONF_KEY_INHERITS, "inherits = b", true },
+	{ CONF_KEY_TASKS, "tasks = jsonrpc", false },
+	{ CONF_KEY_MIN_WORKERS, "min-workers = 1", true },
+	{ CONF_KEY_IDLE_TIMEOUT, "idle-timeout = 1s", true },
+	{ CONF_KEY_BACKLOG, "backlog = 1", true },
+	{ CONF_KEY_TASK_TIMEOUT, "task-timeout = 1s", true },
+	{ CONF_KEY_RETRIES, "retries = 1", true },
+	{ CONF_KEY_MAX_TASKS_PER_WORKER, "max-tasks-per-worker = 1", true },
+	{ CONF_KEY_PREFETCH, "prefetch = 2", true },
+	{ CONF_KEY_RESULT_TTL, "result-ttl = 1s", true },
 };
 
 static void change_one(unsigned i)
 {
-	static const char base[] =
-		"pool b { " BASE "} pool a { command = {\"x\"} restart-delay = 1ms "
-		"restart-delay-max = 9d }";
 	const char *name = conf_pool_keys[changes[i].key].name;
-	struct conf *was = files_conf(base), *now;
+	const char *with = conf_pool_keys[changes[i].key].only ? "tasks = lines" : "";
+	struct conf *was, *now;
 	char text[512], expected[128];
 
+	snprintf(text, sizeof(text), "pool b { " BASE "} pool a { " BASE "%s }", with);
+	was = files_conf(text);
 	/* The key's own line in the place of what the base says, if it does. */
-	snprintf(text, sizeof(text), "pool b { " BASE "} pool a { %s %s %s %s }", changes[i].text,
+	snprintf(text, sizeof(text), "pool b { " BASE "} pool a { %s %s %s %s %s }",
+		 changes[i].text, with,
 		 changes[i].key == CONF_KEY_COMMAND ? "" : "command = {\"x\"}",
 		 changes[i].key == CONF_KEY_RESTART_DELAY ? "" : "restart-delay = 1ms",
 		 changes[i].key == CONF_KEY_RESTART_DELAY_MAX ? "" : "restart-delay-max = 9d");

@@ -270,7 +270,7 @@ static void is_good(const char *path)
 
 static void test_examples(void **state)
 {
-	static const char *const names[] = { "web", "ordered", "notify", "kinds" };
+	static const char *const names[] = { "web", "ordered", "notify", "kinds", "tasks" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -339,7 +339,7 @@ static void test_shipped(void **state)
 	uncomment(text);
 	strcat(text, "pool \"other\" { command = {\"x\"} }\n");
 	c = files_conf(text);
-	assert_int_equal(c->pool_count, 2);
+	assert_int_equal(c->pool_count, 3);
 	free(c);
 }
 

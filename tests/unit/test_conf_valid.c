@@ -16,7 +16,8 @@ static const char sample[] =
 	"socket = /s\nrun-user = r\npool first { command = {\"true\"} }\n"
 	"pool web { command = {\"/bin/echo\", \"b\"} environment = {\"A=1\"} directory = /srv\n"
 	"  limits = {\"nofile=1024\", \"core=0\"} after = {\"first\"} log = /var/log/x\n"
-	"  user = @USER@ inherits = first }\n";
+	"  user = @USER@ inherits = first }\n"
+	"pool up { command = {\"sed\"} tasks = lines workers = 2 min-workers = 1 }\n";
 
 /* Reads all a block refers to, as its users do; a sanitizer watches. */
 static size_t use(const struct conf *c, size_t size)
@@ -147,10 +148,11 @@ static void test_random(void **state)
 	free(c);
 }
 
-#define REFUSED(change)                                                                            \
+#define REFUSED(change) REFUSED_OF(1, change)
+#define REFUSED_OF(pool, change)                                                                   \
 	do {                                                                                       \
 		struct conf *c = block(&size);                                                     \
-		struct conf_pool *p = (struct conf_pool *)(uintptr_t)conf_pool_at(c, 1);           \
+		struct conf_pool *p = (struct conf_pool *)(uintptr_t)conf_pool_at(c, pool);        \
 		change;                                                                            \
 		(void)p;                                                                           \
 		assert_false(accepted(c, size));                                                   \
@@ -197,6 +199,29 @@ static void test_each_check(void **state)
 	REFUSED(p->stop_timeout = INT64_MAX);
 	REFUSED(p->restart_delay = p->restart_delay_max + 1);
 	REFUSED(p->workers = CREW_WORKERS_MAX);
+}
+
+static void test_each_check_of_tasks(void **state)
+{
+	size_t size;
+
+	(void)state;
+	REFUSED_OF(2, p->tasks = CONF_TASKS_JSONRPC + 1);
+	REFUSED_OF(2, p->restart = CONF_RESTART_NEVER);
+	REFUSED_OF(2, (p->tasks = CONF_TASKS_EXEC, p->ready = CONF_READY_NOTIFY));
+	REFUSED_OF(2, (p->tasks = CONF_TASKS_EXEC, p->watchdog = 1));
+	REFUSED_OF(2, p->min_workers = 3);
+	REFUSED_OF(2, p->min_workers = UINT32_MAX - 1);
+	REFUSED_OF(2, p->idle_timeout = -1);
+	REFUSED_OF(2, p->backlog = 0);
+	REFUSED_OF(2, p->backlog = CREW_TASKS_MAX + 1);
+	REFUSED_OF(2, p->task_timeout = INT64_MIN);
+	REFUSED_OF(2, p->retries = CREW_RETRIES_MAX + 1);
+	REFUSED_OF(2, p->max_tasks_per_worker = UINT32_MAX);
+	REFUSED_OF(2, p->prefetch = 0);
+	REFUSED_OF(2, p->prefetch = CREW_PREFETCH_MAX + 1);
+	REFUSED_OF(2, p->result_ttl = 0);
+	REFUSED_OF(2, p->result_ttl = INT64_MAX);
 }
 
 /* The costliest block: every list of every pool as long as it may be. A keeper must not hang. */
@@ -300,9 +325,11 @@ static void test_build_list_of_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_truncated), TEST(test_flipped),      TEST(test_words),
-		TEST(test_random),    TEST(test_each_check),   TEST(test_bounded_time),
-		TEST(test_build_one), TEST(test_build_bounds), TEST(test_build_list_of_none),
+		TEST(test_truncated),	 TEST(test_flipped),
+		TEST(test_words),	 TEST(test_random),
+		TEST(test_each_check),	 TEST(test_each_check_of_tasks),
+		TEST(test_bounded_time), TEST(test_build_one),
+		TEST(test_build_bounds), TEST(test_build_list_of_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,6 +63,13 @@ static void test_every_exit_code(void **state)
 		{ CREW_ERROR_NO_RUN_USER, 77 },
 		{ CREW_ERROR_TOO_MANY, 75 },
 		{ CREW_ERROR_NO_SUCH_POOL, 4 },
+		{ CREW_ERROR_NO_SUCH_TASK, 4 },
+		{ CREW_ERROR_POOL_FULL, 75 },
+		{ CREW_ERROR_POOL_CLOSED, 1 },
+		{ CREW_ERROR_POOL_STILL_RUNNING, 1 },
+		{ CREW_ERROR_POOL_TIMED_OUT, 124 },
+		{ CREW_ERROR_WORKER_DIED, 1 },
+		{ CREW_ERROR_TASK_LOST, 1 },
 	};
 
 	(void)state;
