@@ -280,7 +280,6 @@ static void write_worker(struct json_writer *json, const struct task *t)
 
 void rpc_write_task(struct json_writer *json, const struct task *t, bool with_result)
 {
-	int64_t offset = clock_wall() - clock_now();
 	char id[TASK_ID_SIZE];
 
 	jw_object(json);
@@ -301,9 +300,9 @@ void rpc_write_task(struct json_writer *json, const struct task *t, bool with_re
 	write_worker(json, t);
 	jw_key(json, "attempts");
 	jw_int(json, t->attempts);
-	write_time(json, "queued", t->queued, offset);
-	write_time(json, "started", t->started, offset);
-	write_time(json, "finished", t->finished, offset);
+	write_time(json, "queued", t->queued, t->wall);
+	write_time(json, "started", t->started, t->wall);
+	write_time(json, "finished", t->finished, t->wall);
 	jw_end_object(json);
 }
 

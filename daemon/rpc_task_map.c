@@ -10,9 +10,10 @@
 /* ---- Map --------------------------------------------------------------------------------------
  */
 
-#define WINDOW 1024 /* tasks given and not yet replied to, or more for a large prefetch */
-#define WINDOW_BYTE                                                                                \
-	(2 * 1024 * 1024) /* results that the client has not read: no more are asked for */
+/* Tasks given and not yet replied to, or more for a large prefetch: as more are given each turn, a few more
+ * than there are hands suffice. A slow client lets results of so many pile up, and no more. */
+#define WINDOW	     16
+#define WINDOW_BYTES (2 * 1024 * 1024)
 
 struct map {
 	struct task_owner owner;
@@ -20,6 +21,7 @@ struct map {
 	char pool[CREW_NAME_MAX + 1];
 	struct json_t *tasks; /* inside the call's message */
 	size_t count, next, replied;
+	size_t last_ended;
 	struct task **at;   /* by index; NULL: not given yet, or ended */
 	struct list ended;  /* not replied to yet, as the client is slow */
 	unsigned under_way; /* given, not ended */
@@ -79,6 +81,7 @@ static void on_ended(struct task *t, struct task_owner *owner)
 	struct map *map = (struct map *)(void *)owner;
 
 	map->at[t->index] = NULL;
+	map->last_ended = t->index;
 	map->under_way--;
 	if (rpc_is_congested(map->call) || !list_empty(&map->ended)) {
 		task_keep_result(t);
@@ -114,6 +117,7 @@ static bool give_next(struct map *map, struct taskpool *tp)
 		return false;
 	}
 	map->under_way++;
+	map->last_ended = SIZE_MAX;
 	map->refused = taskpool_submit(tp, &q.r, &map->owner, (uint32_t)i, &t, &map->why);
 	rpc_request_free(&q);
 	if (map->refused != TASKPOOL_OK) {
@@ -122,6 +126,8 @@ static bool give_next(struct map *map, struct taskpool *tp)
 			map->refused = TASKPOOL_OK;
 		return false;
 	}
+	if (map->last_ended != i)
+		map->at[i] = t;
 	map->next++;
 	return true;
 }
@@ -137,7 +143,7 @@ static void give_more(struct map *map)
 		map->why = "removed from the configuration";
 	}
 	while (map->next < map->count && map->refused == TASKPOOL_OK &&
-	       map->under_way + map->ended_count < window(tp) && map->ended_bytes < WINDOW_BYTE)
+	       map->under_way + map->ended_count < window(tp) && map->ended_bytes < WINDOW_BYTES)
 		if (!give_next(map, tp))
 			break;
 }

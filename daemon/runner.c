@@ -370,15 +370,6 @@ static void on_data(void *arg, const char *data, size_t len)
 		too_big(r);
 }
 
-/* Only now may it get more: a second answer to the same task would else pass for one to the next. */
-static void on_told(void *arg)
-{
-	struct runner *r = arg;
-
-	leave_if_idle(r);
-	taskpool_look_at(r);
-}
-
 static void note_owed(const struct runner *r, bool dirty)
 {
 	uint64_t sent = channel_written(r->channel);
@@ -391,6 +382,17 @@ static void note_owed(const struct runner *r, bool dirty)
 		whole++;
 	}
 	ledger_set_owed(r->worker->slot, whole, dirty);
+}
+
+/* Only now may it get more: a second answer to the same task would else pass for one to the next. */
+static void on_told(void *arg)
+{
+	struct runner *r = arg;
+
+	if (!r->stale && r->channel)
+		note_owed(r, channel_waiting(r->channel) > 0);
+	leave_if_idle(r);
+	taskpool_look_at(r);
 }
 
 static void on_writing(void *arg)
@@ -522,18 +524,20 @@ static void forget_process(struct runner *r)
 
 int64_t runner_on_ended(struct runner *r, const struct child_end *end)
 {
-	int64_t delay = -1;
+	/* One that has done its work may go when it likes; the next is needed at once. */
+	int64_t delay = r->stale || r->done ? 0 : -1;
 	struct task *head;
 
 	if (r->channel)
 		channel_drain(r->channel);
 	head = runner_head(r);
 	if (r->stale || r->doomed) {
-		delay = r->stale ? 0 : -1;
+		/* nothing it has in hand is its fault */
 	} else if (head && r->kind->per_task && !end->step && end->code == CLD_EXITED) {
 		process_ended(r, head, end);
 	} else if (head && has_begun(r, head)) {
-		delay = r->done ? 0 : def(r)->restart_delay;
+		if (!r->done)
+			delay = def(r)->restart_delay;
 		died_of(r, head, end);
 	}
 	give_back_rest(r);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "daemon/loop.h"
 #include "lib/bounds.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 
 #define BUCKETS 65536
@@ -105,6 +106,7 @@ struct task *task_new(struct taskpool *pool, size_t size)
 	t->state = TASK_QUEUED;
 	t->exitcode = -1;
 	t->queued = loop_now();
+	t->wall = clock_wall() - clock_now();
 	t->size = size;
 	list_append(bucket(t->number), &t->by_id);
 	table.count++;

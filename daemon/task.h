@@ -71,6 +71,7 @@ struct task {
 	unsigned worker;   /* number of the worker that has or had it, 0: none */
 	int exitcode;	   /* exec; -1: none */
 	int64_t queued, started, finished;
+	int64_t wall; /* what makes them microseconds since 1970, as the clock was when it came */
 	uint64_t begin, end; /* where its request lies in what its worker is sent */
 	const char *result;
 	size_t result_len;
