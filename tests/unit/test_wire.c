@@ -75,6 +75,22 @@ static void test_other_side_gone(void **state)
 	pair[0] = -1;
 }
 
+/* The last words of one that left without having heard everything are heard. */
+static void test_last_words(void **state)
+{
+	int *pair = *state, fds[WIRE_FDS_MAX];
+	struct wire w = { .type = WIRE_DONE, .value = 7 }, in;
+	unsigned count;
+
+	assert_int_equal(wire_send(pair[1], &w, NULL, 0), 0);
+	assert_int_equal(wire_send(pair[0], &w, NULL, 0), 0);
+	close(pair[0]);
+	assert_int_equal(wire_receive(pair[1], &in, fds, &count), 1);
+	assert_int_equal(in.value, 7);
+	assert_int_equal(wire_receive(pair[1], &in, fds, &count), 0);
+	pair[0] = -1;
+}
+
 static void test_descriptors(void **state)
 {
 	int *pair = *state, fds[WIRE_FDS_MAX], p[2];
@@ -207,6 +223,8 @@ static void test_slots(void **state)
 	assert_int_equal(table_used(), 8);
 	assert_int_equal(table_slot(3)->log, -1);
 	assert_int_equal(table_slot(3)->block, -1);
+	assert_int_equal(table_slot(3)->task_in, -1);
+	assert_int_equal(table_slot(3)->task_out, -1);
 }
 
 /* Those whose pids share a bucket are found, and stay found when one of them goes. */
@@ -270,6 +288,7 @@ int main(void)
 		ON_PAIR(test_packet),
 		ON_PAIR(test_nothing_there),
 		ON_PAIR(test_other_side_gone),
+		ON_PAIR(test_last_words),
 		ON_PAIR(test_descriptors),
 		ON_PAIR(test_too_many_descriptors),
 		ON_PAIR(test_odd_sizes),
