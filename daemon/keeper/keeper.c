@@ -46,6 +46,7 @@ static void fork_now(struct slot *s, uint32_t pool)
 	struct spawn_failure f;
 
 	s->told.started = clock_now();
+	s->fds_told = false; /* a manager may have come while it was in line */
 	if (spawn_worker(s, k.now.conf, pool, &f) < 0) {
 		s->told.state = WIRE_GONE;
 		s->told.step = f.step;
@@ -63,9 +64,6 @@ void keeper_spawn(uint32_t slot, uint32_t pool)
 	struct slot *s = table_slot(slot);
 	unsigned next;
 
-	close(s->log);
-	s->log = -1;
-	s->fds_told = false;
 	s->told = (struct wire_child){ .slot = slot, .run = s->told.run, .state = WIRE_STARTING };
 	if (pending.execs < EXECS_MAX || pending.count == CREW_WORKERS_MAX) {
 		fork_now(s, pool);
@@ -126,7 +124,7 @@ static void read_status(struct slot *s)
 	if (s->status_in >= 0) {
 		if (read(s->status, &byte, 1) != 1)
 			return;
-		spawn_unshared(s);
+		slot_unshared(s);
 	}
 	n = read(s->status, &f, sizeof(f));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -153,7 +151,7 @@ static void worker_died(struct slot *s, const siginfo_t *si)
 	if (s->status >= 0)
 		read_status(s);
 	if (s->status_in >= 0) { /* it died before all else */
-		spawn_unshared(s);
+		slot_unshared(s);
 		read_status(s);
 	}
 	wait4(s->told.pid, NULL, WNOHANG, &u);

@@ -1,5 +1,6 @@
 #include "tests/unit/fake.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 
 struct fake_slot fake_slots[CREW_WORKERS_MAX];
 unsigned fake_shut_down, fake_changes;
+int fake_spawn_task_error;
+void (*fake_on_pipes)(unsigned slot, int in, int out);
 
 static int64_t now = 1000000;
 static struct list tasks = LIST_INIT(tasks);
@@ -110,17 +113,64 @@ void fake_advance(int64_t usec)
 /* ---- child.h without a keeper -------------------------------------------------------------------
  */
 
-void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block)
+static void begin(unsigned slot)
 {
-	(void)name;
-	(void)pool;
-	(void)run_block;
 	assert_false(fake_slots[slot].alive);
 	fake_slots[slot].spawns++;
 	fake_slots[slot].alive = true;
 	fake_slots[slot].pid = 0;
 	fake_slots[slot].run = ledger_run(slot) + 1;
 	ledger_set_run(slot, fake_slots[slot].run);
+}
+
+void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block)
+{
+	(void)name;
+	(void)pool;
+	(void)run_block;
+	begin(slot);
+}
+
+static void forget_task(struct fake_slot *s)
+{
+	free(s->args);
+	free(s->input);
+	s->args = s->input = NULL;
+}
+
+static char *copy(const char *bytes, size_t size)
+{
+	char *to = malloc(size + 1);
+
+	assert_non_null(to);
+	if (size)
+		memcpy(to, bytes, size);
+	to[size] = '\0';
+	return to;
+}
+
+int child_spawn_task(unsigned slot, const char *name, uint32_t pool, const struct child_task *task)
+{
+	struct fake_slot *s = &fake_slots[slot];
+
+	(void)name;
+	(void)pool;
+	if (fake_spawn_task_error)
+		return errno = fake_spawn_task_error, -1;
+	begin(slot);
+	forget_task(s);
+	s->task_spawns++;
+	s->arg_count = task->count;
+	s->args = copy(task->args, task->args_size);
+	s->args_size = task->args_size;
+	s->input = copy(task->input, task->input_size);
+	s->input_size = task->input_size;
+	return 0;
+}
+
+void child_close_input(unsigned slot)
+{
+	fake_slots[slot].inputs_closed++;
 }
 
 void child_signal(unsigned slot, int sig, bool all)
@@ -150,7 +200,9 @@ void child_found(unsigned slot, struct child_found *found)
 				       .executed = s->pid > 0,
 				       .pid = s->pid,
 				       .output = -1,
-				       .block = -1 };
+				       .block = -1,
+				       .task_in = s->has_pipes ? s->task_in : -1,
+				       .task_out = s->has_pipes ? s->task_out : -1 };
 }
 
 int child_read_config(child_config_fn *done)
@@ -195,6 +247,14 @@ void fake_exec(struct worker *w)
 	assert_true(s->alive);
 	s->pid = ++next_pid;
 	worker_on_running(w, s->pid, now);
+	fake_turn();
+}
+
+void fake_pipes(struct worker *w, int in, int out)
+{
+	assert_true(fake_slots[w->slot].alive);
+	assert_non_null(fake_on_pipes);
+	fake_on_pipes(w->slot, in, out);
 	fake_turn();
 }
 
@@ -272,7 +332,11 @@ void fake_manager_dies(void)
 void fake_reset(void)
 {
 	fake_manager_dies();
+	for (unsigned i = 0; i < CREW_WORKERS_MAX; i++)
+		forget_task(&fake_slots[i]);
 	memset(fake_slots, 0, sizeof(fake_slots));
+	fake_spawn_task_error = 0;
+	fake_on_pipes = NULL;
 	fake_shut_down = fake_changes = 0;
 	ledger_close();
 	assert_int_equal(ledger_init(-1), 0);

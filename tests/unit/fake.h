@@ -16,8 +16,19 @@ struct fake_slot {
 	bool alive;
 	pid_t pid;
 	uint32_t run;
+	/* of the last child_spawn_task(): copies */
+	unsigned task_spawns, arg_count;
+	char *args, *input;
+	size_t args_size, input_size;
+	unsigned inputs_closed;
+	/* what a manager finds at the hand-over, if has_pipes */
+	bool has_pipes;
+	int task_in, task_out;
 };
 extern struct fake_slot fake_slots[CREW_WORKERS_MAX];
+extern int fake_spawn_task_error; /* errno of the child_spawn_task() to come, 0: it works */
+/* Who hears of pipes: as child_events.pipes, which the daemon gives to child_init(). */
+extern void (*fake_on_pipes)(unsigned slot, int in, int out);
 extern unsigned fake_shut_down, fake_changes;
 
 /* Forgets everything: virtual time zero, no pools, fresh ledger. */
@@ -35,7 +46,8 @@ void fake_crew(struct conf *block, size_t size);
 void fake_next_config(struct conf *block, size_t size);
 
 /* The keeper's answers. */
-void fake_exec(struct worker *w); /* exec has succeeded */
+void fake_exec(struct worker *w);		    /* exec has succeeded */
+void fake_pipes(struct worker *w, int in, int out); /* passes on these descriptors */
 void fake_exec_fails(struct worker *w, int err);
 void fake_exit(struct worker *w, int status);
 void fake_killed(struct worker *w, int sig);
