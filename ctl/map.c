@@ -343,12 +343,12 @@ static void write_out(struct map *m)
 
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			return;
-		if (n < 0 && errno != EPIPE)
-			broken(m, "cannot write to standard output");
-		if (n < 0) {
+		if (n < 0 && errno == EPIPE)
 			m->unread = m->stop = true;
+		else if (n < 0)
+			broken(m, "cannot write to standard output");
+		if (n < 0)
 			return;
-		}
 		buf_consume(&m->out, (size_t)n);
 	} while (m->out.len && writable());
 }

@@ -324,14 +324,16 @@ static bool own_option(const struct verb *v, const char *word)
 static int options_after_first(struct ctl *ctl, int argc, char **argv)
 {
 	char *first = argv[optind];
+	bool ended = strcmp(argv[optind - 1], "--") == 0; /* getopt() has taken it */
 	int r = 0;
 
-	while (r == 0 && optind + 1 < argc && own_option(ctl->verb, argv[optind + 1])) {
+	while (r == 0 && !ended && optind + 1 < argc && own_option(ctl->verb, argv[optind + 1])) {
 		optind++;
 		r = take_options(ctl, argc, argv);
 		optind--;
+		ended = strcmp(argv[optind], "--") == 0;
 	}
-	if (optind + 1 < argc && strcmp(argv[optind + 1], "--") == 0)
+	if (!ended && optind + 1 < argc && strcmp(argv[optind + 1], "--") == 0)
 		optind++;
 	argv[optind] = first;
 	return r;
