@@ -45,6 +45,41 @@ int pool_join(const struct ctl *ctl, const char *name, int64_t deadline)
 	return r;
 }
 
+/* The daemon takes the name of one pool; globs are matched here, against those that have tasks. */
+static int each_match(struct ctl *ctl, const char *glob,
+		      int (*act)(struct ctl *ctl, const char *name, void *arg), void *arg)
+{
+	struct message_reply pools;
+	struct json_t *list;
+	int code = pools_get(ctl, &pools), matched = 0;
+
+	if (code)
+		return code;
+	list = json_get(pools.params, "pools");
+	for (size_t i = 0; i < json_count(list); i++) {
+		const char *name = json_get_string(json_at(list, i), "name");
+		int r;
+
+		if (!name || !json_get_string(json_at(list, i), "tasks") ||
+		    fnmatch(glob, name, 0) != 0)
+			continue;
+		matched++;
+		r = act(ctl, name, arg);
+		code = code ? code : r;
+	}
+	message_reply_free(&pools);
+	if (matched)
+		return code;
+	ctl_error("no such pool with tasks: %s", glob);
+	return CREW_EXIT_NO_SUCH;
+}
+
+static int each_pool(struct ctl *ctl, const char *name,
+		     int (*act)(struct ctl *ctl, const char *name, void *arg), void *arg)
+{
+	return strpbrk(name, "*?[") ? each_match(ctl, name, act, arg) : act(ctl, name, arg);
+}
+
 /* ---- tasks ------------------------------------------------------------------------------------ */
 
 struct listing {
@@ -105,28 +140,38 @@ static bool on_tasks(const struct ctl *ctl, struct json_t *params, void *arg)
 	return true;
 }
 
+static int list_one(struct ctl *ctl, const char *name, void *arg)
+{
+	struct params_out p;
+
+	ctl_params(&p);
+	ctl_param_string(&p, "pool", name);
+	return ctl_stream(ctl, "io.crewd.Pool.Tasks", &p, false, on_tasks, arg);
+}
+
 int ctl_tasks(struct ctl *ctl)
 {
 	static const char *const heads[] = { "ID",     "STATE", "WORKER", "ATTEMPTS",
 					     "WAITED", "RAN",	"AGE" };
 	struct listing l = { .table = table_new(7, heads),
 			     .now = (double)clock_wall() / (double)USEC_PER_SEC };
-	struct params_out p;
-	int r;
+	int code = 0;
 
 	if (!l.table)
 		return CREW_EXIT_FAILED;
-	ctl_params(&p);
-	ctl_param_string(&p, "pool", ctl->args[0]);
 	if (ctl->json)
 		fputs("{\"tasks\":[", stdout);
-	r = ctl_stream(ctl, "io.crewd.Pool.Tasks", &p, false, on_tasks, &l);
+	for (int i = 0; i < (ctl->count ? ctl->count : 1); i++) {
+		int r = each_pool(ctl, ctl->count ? ctl->args[i] : "*", list_one, &l);
+
+		code = code ? code : r;
+	}
 	if (ctl->json)
 		puts("]}");
-	else if (r == 0)
+	else if (code == 0 || l.comma)
 		table_print(l.table, 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6);
 	table_free(l.table);
-	return r;
+	return code;
 }
 
 /* ---- cancel, close ---------------------------------------------------------------------------- */
@@ -138,6 +183,12 @@ static int do_one(struct ctl *ctl, const char *method, const char *key, const ch
 	ctl_params(&p);
 	ctl_param_string(&p, key, value);
 	return ctl_do(ctl, method, &p);
+}
+
+static int close_one(struct ctl *ctl, const char *name, void *arg)
+{
+	(void)arg;
+	return do_one(ctl, "io.crewd.Pool.Close", "name", name);
 }
 
 int ctl_cancel(struct ctl *ctl)
@@ -152,42 +203,12 @@ int ctl_cancel(struct ctl *ctl)
 	return code;
 }
 
-/* The daemon takes the name of one pool; globs are matched here, against those that have tasks. */
-static int close_glob(struct ctl *ctl, const char *glob)
-{
-	struct message_reply pools;
-	struct json_t *list;
-	int code = pools_get(ctl, &pools), matched = 0;
-
-	if (code)
-		return code;
-	list = json_get(pools.params, "pools");
-	for (size_t i = 0; i < json_count(list); i++) {
-		const char *name = json_get_string(json_at(list, i), "name");
-		int r;
-
-		if (!name || !json_get_string(json_at(list, i), "tasks") ||
-		    fnmatch(glob, name, 0) != 0)
-			continue;
-		matched++;
-		r = do_one(ctl, "io.crewd.Pool.Close", "name", name);
-		code = code ? code : r;
-	}
-	message_reply_free(&pools);
-	if (matched)
-		return code;
-	ctl_error("no such pool with tasks: %s", glob);
-	return CREW_EXIT_NO_SUCH;
-}
-
 int ctl_close(struct ctl *ctl)
 {
 	int code = 0;
 
 	for (int i = 0; i < ctl->count; i++) {
-		const char *name = ctl->args[i];
-		int r = strpbrk(name, "*?[") ? close_glob(ctl, name)
-					     : do_one(ctl, "io.crewd.Pool.Close", "name", name);
+		int r = each_pool(ctl, ctl->args[i], close_one, NULL);
 
 		code = code ? code : r;
 	}

@@ -2,12 +2,14 @@
 
 import base64
 import json
+import os
+import pathlib
 import signal
 import subprocess
 
 import pytest
 
-from conftest import DEADLINE, until
+from conftest import CREWCTL, DEADLINE, until
 from fake_daemon import failed, task
 
 WAITING = ["apply", "result"]  # both hand over a task that has ended
@@ -214,6 +216,13 @@ def test_tasks(fake):
     assert fake.calls[-1][2]["more"] is True
     document = json.loads(fake.ctl("--json", "tasks", "p").stdout)
     assert [t["id"] for t in document["tasks"]] == ["t-0", "t-1", "t-2"]
+    fake.pools.append({"name": "paint", "tasks": "exec"})
+    for arguments, pools in ([], ["p", "paint"]), (["pa*", "p"], ["paint", "p"]):
+        before = len(fake.calls_of("Pool.Tasks"))
+        assert len(fake.ctl("tasks", *arguments).stdout.splitlines()) == 7
+        assert [c["pool"] for c in fake.calls_of("Pool.Tasks")[before:]] == pools
+    fake.pools.clear()
+    assert "no such pool" in fake.ctl("tasks", code=4).stderr
 
 
 def test_cancel_and_close(fake):
@@ -240,3 +249,22 @@ def test_join_of_a_pool_with_tasks(fake):
     assert [c["name"] for c in fake.calls_of("Pool.Join")] == ["p"]
     assert [c["name"] for c in fake.calls_of("Worker.Join")] == ["plain", "p-1"]
     assert 0 < fake.calls_of("Pool.Join")[0]["timeout"] <= 5
+
+
+def test_bash_completes_pools_and_tasks(fake):
+    fake.on("Pool.Tasks", lambda connection, _: connection.reply({"tasks": [task(None, ident="p.17")]}))
+    fake.on("Worker.List", lambda connection, _: connection.reply({"workers": [
+        {"name": "p-1", "state": "running", "alive": True}, {"name": "alone", "state": "running", "alive": True}]}))
+    script = """
+        source "$1"; socket=$2; shift 2
+        for verb; do
+            COMP_WORDS=(crewctl -s "$socket" "$verb" "") COMP_CWORD=4
+            _crewctl
+            printf '%s\\n' "${COMPREPLY[*]}"
+        done
+    """
+    completion = pathlib.Path(__file__).resolve().parents[2] / "ctl/completions/crewctl.bash"
+    env = dict(os.environ, PATH=f"{pathlib.Path(CREWCTL).parent}:{os.environ['PATH']}")
+    done = subprocess.run(["bash", "-c", script, "bash", completion, fake.path, "cancel", "close", "result", "join"],
+                          env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["p.17", "p", "--timeout p.17", "--timeout alone p p-1"]
