@@ -261,25 +261,33 @@ static bool wants_input(struct map *m)
 
 /* ---- the daemon ------------------------------------------------------------------------------- */
 
-/* What was not answered stays so; what other calls still bring is taken. */
+static void hang_up(struct map_call *c)
+{
+	close(c->fd);
+	c->fd = -1;
+	buf_free(&c->in);
+	buf_free(&c->out);
+	c->searched = 0;
+}
+
+/* What was not answered stays so; what other calls still bring is taken. A connection that nothing is waited for
+ * on may end: another manager has taken over, and the next call goes to that one. */
 static void call_failed(struct map *m, struct map_call *c, enum map_io why)
 {
+	hang_up(c);
+	if (!c->running && why == MAP_LOST)
+		return;
 	if (why == MAP_LOST && !m->code)
 		m->lost = "the daemon closed the connection";
 	if (why == MAP_WRONG && !m->code)
 		m->lost = "no right answer from the daemon";
 	fail(m, why == MAP_LOST ? CREW_EXIT_NO_DAEMON : CREW_EXIT_FAILED);
-	close(c->fd);
-	c->fd = -1;
 	if (!c->running)
 		return;
 	for (unsigned i = 0; i < c->count; i++)
 		if (!(c->seen[i / 8] >> i % 8 & 1))
 			m->sent_bytes -= c->sizes[i];
 	m->unanswered += c->count - c->answered;
-	buf_free(&c->in);
-	buf_free(&c->out);
-	c->searched = 0;
 	c->running = false;
 	m->running--;
 }
@@ -379,8 +387,6 @@ static struct pollfd of_call(const struct map *m, const struct map_call *c)
 {
 	struct pollfd p = { .fd = c->fd };
 
-	if (!c->running)
-		p.fd = -1;
 	if (c->out.len)
 		p.events |= POLLOUT;
 	if (may_read(m, c))
