@@ -99,8 +99,8 @@ class FakeDaemon:
                 self.most_open = max(self.most_open, self.open)
                 self.connections.append(sock)
             thread = threading.Thread(target=self.serve, args=(sock,), daemon=True)
-            self.threads.append(thread)
             thread.start()
+            self.threads.append(thread)
 
     def serve(self, sock):
         connection = Connection(self, sock)
