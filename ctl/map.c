@@ -225,6 +225,8 @@ static void fill(struct map *m, struct map_call *c)
 	}
 	if (map_call_end(c))
 		m->running++;
+	else if (c->count)
+		broken(m, "cannot call");
 	else if (r == MAP_BAD)
 		bad_line(m, text, len, why);
 }

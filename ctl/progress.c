@@ -10,7 +10,7 @@
 
 #define GAP	  (USEC_PER_SEC / 10)
 #define WIDTH_MAX 400
-#define BAR_MAX	  40
+#define BAR_MIN	  8
 #define CLEAR	  "\r\033[K"
 
 static volatile sig_atomic_t shown; /* there is one terminal */
@@ -35,12 +35,18 @@ static int width(void)
 	return w.ws_col < WIDTH_MAX ? w.ws_col - 1 : WIDTH_MAX - 1;
 }
 
-static void show_bar(char *buf, size_t size, double share)
+/* As wide as there is room beside `beside` columns of text; without room only a percentage. */
+static void show_bar(char *buf, size_t size, double share, int beside)
 {
-	int full = (int)(share * BAR_MAX);
+	static const char signs[] = "########################################";
+	int most = (int)sizeof(signs) - 1, room = width() - beside - 8;
+	int wide = room < most ? room : most, full = (int)(share * wide);
 
-	snprintf(buf, size, "%3d%% [%.*s%*s] ", (int)(share * 100), full,
-		 "########################################", BAR_MAX - full, "");
+	if (wide < BAR_MIN)
+		snprintf(buf, size, "%3d%% ", (int)(share * 100));
+	else
+		snprintf(buf, size, "%3d%% [%.*s%*s] ", (int)(share * 100), full, signs,
+			 wide - full, "");
 }
 
 static void show_time(char *buf, size_t size, double seconds)
@@ -59,20 +65,21 @@ static void show_line(const struct progress *p, const struct progress_now *now, 
 {
 	double seconds = (double)(clock_now() - p->begun) / (double)USEC_PER_SEC;
 	double share = p->total ? (double)now->bytes / (double)p->total : 0;
-	char bar[BAR_MAX + 16] = "", failed[40] = "", eta[48] = "", left[24];
+	char bar[80] = "", text[160], failed[40] = "", eta[48] = "", left[24];
 
 	if (share > 1) /* the file grows meanwhile */
 		share = 1;
-	if (p->total)
-		show_bar(bar, sizeof(bar), share);
 	if (now->failed)
 		snprintf(failed, sizeof(failed), ", %llu failed", (unsigned long long)now->failed);
 	if (p->total && now->bytes) {
 		show_time(left, sizeof(left), seconds / share - seconds);
 		snprintf(eta, sizeof(eta), ", ETA %s", left);
 	}
-	snprintf(buf, size, "%s%llu done%s, %.0f/s%s", bar, (unsigned long long)now->done, failed,
+	snprintf(text, sizeof(text), "%llu done%s, %.0f/s%s", (unsigned long long)now->done, failed,
 		 seconds > 0 ? (double)now->done / seconds : 0, eta);
+	if (p->total)
+		show_bar(bar, sizeof(bar), share, (int)strlen(text));
+	snprintf(buf, size, "%s%s", bar, text);
 }
 
 void progress_draw(struct progress *p, const struct progress_now *now)
