@@ -428,7 +428,7 @@ def test_memory_with_a_million_lines(fake):
 
 
 def test_a_slow_first_line_costs_no_memory(fake):
-    """200 MB of results that all come before the first one."""
+    """100 MB of results that all come before the first one."""
     big = "y" * 100000
 
     def script(connection, parameters):
@@ -437,10 +437,31 @@ def test_a_slow_first_line_costs_no_memory(fake):
             connection.answer(index, task(tasks[index] + big), n + 1 == len(tasks))
     fake.on("Pool.Map", script)
     p = start(fake, "p")
-    p.stdin.write(b"".join(b"%d\n" % n for n in range(2000)))
+    p.stdin.write(b"".join(b"%d\n" % n for n in range(1000)))
     p.stdin.flush()
-    for n in range(2000):
+    for n in range(1000):
         assert p.stdout.readline() == b"%d" % n + big.encode() + b"\n"
+    assert SANITIZED or peak(p.pid) < 64000
+    p.communicate(timeout=DEADLINE)
+    assert p.returncode == 0
+
+
+def test_long_answers_on_many_connections(fake):
+    """24 replies of 3.5 MB that all come at once: parts of replies are bounded too."""
+    go, big = threading.Event(), "z" * 3500000
+
+    def script(connection, parameters):
+        assert go.wait(DEADLINE)
+        connection.answer(0, task(parameters["tasks"][0] + big), True)
+    fake.on("Pool.Map", script)
+    p = start(fake, "p")
+    for n in range(24):
+        p.stdin.write(b"%02d\n" % n)
+        p.stdin.flush()
+        until(lambda n=n: len(fake.calls_of("Pool.Map")) == n + 1, f"line {n} is given")
+    go.set()
+    for n in range(24):
+        assert p.stdout.readline() == b"%02d" % n + big.encode() + b"\n"
     assert SANITIZED or peak(p.pid) < 64000
     p.communicate(timeout=DEADLINE)
     assert p.returncode == 0
