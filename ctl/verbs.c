@@ -105,6 +105,60 @@ const struct verb verbs[] = {
 	  .help = "end the daemon and its workers",
 	  .options = "j",
 	  .run = ctl_shutdown },
+	{ .name = "apply",
+	  .usage = "[--timeout S] [--input TEXT | --input-file FILE] [--method M] [--params JSON] "
+		   "[--json-args] POOL [ARG...]",
+	  .help = "one task; waits, and prints its result",
+	  .options = "tiImpJ",
+	  .min = 1,
+	  .max = -1,
+	  .first = true,
+	  .run = ctl_apply },
+	{ .name = "apply-async",
+	  .usage = "[--input TEXT | --input-file FILE] [--method M] [--params JSON] [--json-args] "
+		   "POOL "
+		   "[ARG...]",
+	  .help = "one task; prints its ID at once",
+	  .options = "iImpJ",
+	  .min = 1,
+	  .max = -1,
+	  .first = true,
+	  .run = ctl_apply_async },
+	{ .name = "map",
+	  .usage = "[--unordered] [--joblog FILE] [--method M] [--json-lines] [--progress | "
+		   "--no-progress] POOL",
+	  .help = "a task for each line of standard input",
+	  .options = "uLmlPq",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_map },
+	{ .name = "result",
+	  .usage = "[--timeout S] ID",
+	  .help = "wait for a task, and print its result",
+	  .options = "t",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_result },
+	{ .name = "tasks",
+	  .usage = "[POOL...]",
+	  .help = "the tasks that wait or run",
+	  .options = "",
+	  .max = -1,
+	  .run = ctl_tasks },
+	{ .name = "cancel",
+	  .usage = "ID...",
+	  .help = "take a task back, or end it",
+	  .options = "",
+	  .min = 1,
+	  .max = -1,
+	  .run = ctl_cancel },
+	{ .name = "close",
+	  .usage = "POOL...",
+	  .help = "take no more tasks; workers end when all is done",
+	  .options = "",
+	  .min = 1,
+	  .max = -1,
+	  .run = ctl_close },
 	{ .name = "events",
 	  .usage = "",
 	  .help = "a line for each change of state",
@@ -135,6 +189,16 @@ static const struct option long_options[] = {
 	{ "restart", required_argument, NULL, 'r' },
 	{ "env", required_argument, NULL, 'e' },
 	{ "dir", required_argument, NULL, 'D' },
+	{ "input", required_argument, NULL, 'i' },
+	{ "input-file", required_argument, NULL, 'I' },
+	{ "method", required_argument, NULL, 'm' },
+	{ "params", required_argument, NULL, 'p' },
+	{ "json-args", no_argument, NULL, 'J' },
+	{ "unordered", no_argument, NULL, 'u' },
+	{ "joblog", required_argument, NULL, 'L' },
+	{ "json-lines", no_argument, NULL, 'l' },
+	{ "progress", no_argument, NULL, 'P' },
+	{ "no-progress", no_argument, NULL, 'q' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -174,13 +238,16 @@ static int take_lines(struct ctl *ctl, const char *text)
 
 static int take_option(struct ctl *ctl, int letter)
 {
-	bool *const flags[] = { ['w'] = &ctl->no_wait,
-				['A'] = &ctl->all_at_once,
-				['f'] = &ctl->follow,
-				['d'] = &ctl->dry_run,
-				['j'] = &ctl->join };
+	bool *const flags[] = {
+		['w'] = &ctl->no_wait,	  ['A'] = &ctl->all_at_once, ['f'] = &ctl->follow,
+		['d'] = &ctl->dry_run,	  ['j'] = &ctl->join,	     ['J'] = &ctl->json_args,
+		['l'] = &ctl->json_lines, ['u'] = &ctl->unordered,   ['P'] = &ctl->progress,
+		['q'] = &ctl->no_progress
+	};
 	const char **const texts[] = {
-		['N'] = &ctl->name, ['r'] = &ctl->restart, ['D'] = &ctl->directory
+		['N'] = &ctl->name,   ['r'] = &ctl->restart,	['D'] = &ctl->directory,
+		['i'] = &ctl->input,  ['I'] = &ctl->input_file, ['m'] = &ctl->method,
+		['p'] = &ctl->params, ['L'] = &ctl->joblog
 	};
 
 	if (letter == 't')
@@ -198,7 +265,7 @@ static int take_option(struct ctl *ctl, int letter)
 
 static int bad_option(const struct ctl *ctl, char **argv)
 {
-	const char *what = optopt && optopt < 256 && !strchr("wAfntdjNreDh", optopt)
+	const char *what = optopt && optopt < 256 && !strchr("wAfntdjNreDiImpJuLlPqh", optopt)
 				   ? "unknown option"
 				   : "option";
 
@@ -216,17 +283,13 @@ static int check_count(struct ctl *ctl)
 	return 0;
 }
 
-int verb_options(struct ctl *ctl, int argc, char **argv)
+static int take_options(struct ctl *ctl, int argc, char **argv)
 {
 	const struct verb *v = ctl->verb;
-	int letter;
+	const char *letters = v->stops || v->first ? "+hfn:" : "hfn:";
+	int letter, r;
 
-	opterr = 0;
-	optind = 0;
-	while ((letter = getopt_long(argc, argv, v->stops ? "+hfn:" : "hfn:", long_options,
-				     NULL)) != -1) {
-		int r;
-
+	while ((letter = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
 		if (letter == 'h') {
 			verb_help(stdout, v);
 			exit(ctl_finish(CREW_EXIT_OK));
@@ -239,6 +302,53 @@ int verb_options(struct ctl *ctl, int argc, char **argv)
 		if (r)
 			return r;
 	}
+	return 0;
+}
+
+/* True if the word is one of the verb's own options, in full. */
+static bool own_option(const struct verb *v, const char *word)
+{
+	size_t len = strcspn(word, "=");
+
+	if (strncmp(word, "--", 2) != 0)
+		return false;
+	for (const struct option *o = long_options; o->name; o++)
+		if (strlen(o->name) == len - 2 && strncmp(o->name, word + 2, len - 2) == 0)
+			return strchr(v->options, o->val) != NULL;
+	return false;
+}
+
+/* `apply POOL --timeout 5 ARG...`: own options may follow the first argument; `--`, or anything else, begins
+ * what belongs to the task. */
+static int options_after_first(struct ctl *ctl, int argc, char **argv)
+{
+	char *first = argv[optind];
+	bool ended = strcmp(argv[optind - 1], "--") == 0; /* getopt() has taken it */
+	int r = 0;
+
+	while (r == 0 && !ended && optind + 1 < argc && own_option(ctl->verb, argv[optind + 1])) {
+		optind++;
+		r = take_options(ctl, argc, argv);
+		optind--;
+		ended = strcmp(argv[optind], "--") == 0;
+	}
+	if (!ended && optind + 1 < argc && strcmp(argv[optind + 1], "--") == 0)
+		optind++;
+	argv[optind] = first;
+	return r;
+}
+
+int verb_options(struct ctl *ctl, int argc, char **argv)
+{
+	int r;
+
+	opterr = 0;
+	optind = 0;
+	r = take_options(ctl, argc, argv);
+	if (r == 0 && ctl->verb->first && optind < argc)
+		r = options_after_first(ctl, argc, argv);
+	if (r)
+		return r;
 	ctl->args = argv + optind;
 	ctl->count = argc - optind;
 	return check_count(ctl);
@@ -256,7 +366,7 @@ void verb_help(FILE *to, const struct verb *verb)
 	      "either.\n\n",
 	      to);
 	for (const struct verb *v = verbs; v->name; v++)
-		fprintf(to, "  %-10s %s\n", v->name, v->help);
+		fprintf(to, "  %-11s %s\n", v->name, v->help);
 	fputs("\n  -s, --socket PATH  control socket\n      --json         one JSON document; "
 	      "streams: an object a line\n"
 	      "      --version, --help\n\ncrewctl help VERB tells more of one.\n",

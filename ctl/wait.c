@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ctl/pool.h"
 #include "ctl/verbs.h"
 #include "lib/clock.h"
 #include "lib/text.h"
@@ -131,12 +132,7 @@ static int join_one(struct ctl *ctl, const char *name, int64_t deadline)
 
 	ctl_params(&p);
 	ctl_param_string(&p, "name", name);
-	if (deadline != INT64_MAX) {
-		int64_t left = deadline - clock_now();
-
-		jw_key(&p.json, "timeout");
-		jw_double(&p.json, left > 0 ? (double)left / USEC_PER_SEC : 0);
-	}
+	ctl_param_deadline(&p, deadline);
 	r = ctl_call(ctl, "io.crewd.Worker.Join", &p, true, &reply);
 	if (r)
 		return r;
@@ -152,12 +148,18 @@ static int join_one(struct ctl *ctl, const char *name, int64_t deadline)
 int ctl_join(struct ctl *ctl)
 {
 	int64_t deadline = ctl->timeout < 0 ? INT64_MAX : clock_now() + ctl->timeout;
-	int code = 0;
+	struct message_reply pools;
+	int code = pools_get(ctl, &pools);
 
+	if (code)
+		return code;
 	for (int i = 0; i < ctl->count; i++) {
-		int r = join_one(ctl, ctl->args[i], deadline);
+		const char *name = ctl->args[i];
+		int r = pools_tasks(&pools, name) ? pool_join(ctl, name, deadline)
+						  : join_one(ctl, name, deadline);
 
 		code = code ? code : r;
 	}
+	message_reply_free(&pools);
 	return code;
 }

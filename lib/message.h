@@ -103,6 +103,10 @@ int message_write_error_end(struct message_write *m);
 struct json_t *json_get(const struct json_t *object, const char *key);
 const char *json_get_string(const struct json_t *object, const char *key);
 const char *json_as_string(const struct json_t *value); /* NULL: it is none */
+/* The bytes of a string, which may have NUL inside; NULL: it is none. */
+const char *json_as_bytes(const struct json_t *value, size_t *len);
+/* '{', '[', '"', '0' (a number), 't', 'f', 'n' (null, or no value). */
+char json_kind(const struct json_t *value);
 bool json_get_int(const struct json_t *object, const char *key, int64_t *out);
 bool json_get_double(const struct json_t *object, const char *key, double *out);
 bool json_get_bool(const struct json_t *object, const char *key, bool *out);
@@ -116,5 +120,10 @@ size_t json_count(const struct json_t *array);	   /* 0 when it is no array */
 struct json_t *json_at(const struct json_t *array, size_t i);
 /* Text of any value, compact: malloc()ed, or NULL. */
 char *json_text(const struct json_t *value);
+
+/* A value that a user wrote, to be put into a call `spare` levels deep. To be freed; or NULL, *why says what is
+ * wrong (until the next call). */
+struct json_t *json_read(const char *text, size_t len, int spare, const char **why);
+void json_free(struct json_t *value); /* NULL is fine */
 
 #endif

@@ -259,3 +259,17 @@ def crewd():
         c.autopsy()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def fake():
+    """A daemon whose answers the test writes: crewctl against what no real one would do."""
+    # pylint: disable-next=import-outside-toplevel
+    from fake_daemon import FakeDaemon
+    directory = tempfile.mkdtemp(prefix="crewd-fake-")
+    f = FakeDaemon(directory)
+    yield f
+    try:
+        f.close()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
