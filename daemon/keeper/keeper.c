@@ -176,7 +176,7 @@ static void manager_died(const siginfo_t *si)
 	if (!k.finishing)
 		log_error("keeper", "the manager ended (%s %d), starting another",
 			  si->si_code == CLD_EXITED ? "exit code" : "signal", si->si_status);
-	link_lost();
+	link_lost(si->si_code == CLD_KILLED && si->si_status == SIGKILL);
 }
 
 static void reap(void)

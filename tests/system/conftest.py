@@ -181,12 +181,16 @@ class Crewd:
     def pids(self):
         return {n: w["pid"] for n, w in self.workers().items() if w["alive"]}
 
+    def children(self):
+        """PIDs of the keeper's children."""
+        keeper = self.process.pid
+        return set(map(int, pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()))
+
     def manager(self):
         """The manager there is now; None while there is none."""
-        keeper = self.process.pid
-        for child in pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
+        for child in self.children():
             if cmdline(child).startswith(b"crewd: manager") and exists(child):
-                return int(child)
+                return child
         return None
 
     def kill_manager(self):

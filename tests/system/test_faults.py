@@ -14,6 +14,7 @@ from conftest import Varlink, exists, until
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 SANITIZED = "asan" in os.environ.get("CREWD", "")
+ANSWERS_WITHIN = 5 if SANITIZED else 1  # seconds after the manager's death: what is promised to users
 MANY = int(os.environ.get("CREW_TEST_MANY", "1000" if SANITIZED else "5000"))
 
 
@@ -131,20 +132,63 @@ def test_log_that_cannot_be_written(crewd, where):
 # ---- the manager -----------------------------------------------------------------------------------
 
 
+def replace_manager(crewd):
+    """SIGKILL for the manager; after how many seconds another one answers."""
+    old = until(crewd.manager, "there is a manager")
+    begin = time.monotonic()
+    os.kill(old, signal.SIGKILL)
+
+    def replaced():
+        try:
+            return crewd.call("io.crewd.Manager.GetStatus")["manager"] != old
+        except (OSError, AssertionError):
+            return False
+
+    until(replaced, "another manager answers")
+    return time.monotonic() - begin
+
+
 def test_manager_killed_at_any_moment(crewd):
     crewd.start('pool "w" { command = {"sleep", "1000"} workers = 100 }\n'
                 'pool "busy" { command = {"sh", "-c", "exit 1"} restart-limit = 0 restart-delay = "10ms" restart-delay-max = "50ms" workers = 3 }')
     until(lambda: sum(n.startswith("w-") and w["state"] == "running" for n, w in crewd.workers().items()) == 100)
     rng = random.Random(7)
     before = table(crewd, "busy-1", "busy-2", "busy-3")
+    assert len(before) == 100
+    away = []
     for i in range(50):
-        crewd.call("io.crewd.Worker.Run", command=["sh", "-c", f"sleep 0.05; exit {i % 100}"], name=f"r{i}")
+        ends = f"sleep 0.05; exit {i}"
+        if i % 2:  # it ends while no manager can learn of it
+            ends = f"while [ ! -e {crewd.dir}/end{i} ]; do sleep 0.01; done; exit {i}"
+        pid = crewd.call("io.crewd.Worker.Run", command=["sh", "-c", ends], name=f"r{i}")["pid"]
         time.sleep(rng.random() * 0.1)  # any moment; nothing is waited for
-        crewd.kill_manager()
-        assert crewd.ctl("join", f"r{i}").stdout == f"r{i} exited {i % 100}\n"
+        if i % 2:
+            os.kill(crewd.manager(), signal.SIGSTOP)
+            (crewd.dir / f"end{i}").touch()
+            until(lambda pid=pid: not exists(pid), "it has ended")
+        away.append(replace_manager(crewd))
+        assert crewd.ctl("join", f"r{i}").stdout == f"r{i} exited {i}\n"
         crewd.ctl("forget", f"r{i}")
         assert table(crewd, "busy-1", "busy-2", "busy-3") == before
     assert crewd.worker("busy-1")["restarts"] > 0
+    print("without a manager for", sorted(round(s, 3) for s in away))
+    assert max(away) < ANSWERS_WITHIN, away
+
+
+def test_manager_killed_before_it_is_ready(crewd):
+    """Killing the next one, and the next, does not make the last one late."""
+    crewd.start('pool "w" { command = {"sleep", "1000"} workers = 10 }')
+    running(crewd, 10)
+    before = table(crewd)
+    known = crewd.children()
+    os.kill(crewd.manager(), signal.SIGKILL)
+    for _ in range(10):
+        while not (new := crewd.children() - known):  # hardly born
+            pass
+        known |= new
+        os.kill(new.pop(), signal.SIGKILL)
+    assert replace_manager(crewd) < ANSWERS_WITHIN
+    assert table(crewd) == before
 
 
 def test_manager_killed_while_starting_and_stopping(crewd):
