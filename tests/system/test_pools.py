@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import pwd
+import re
 import signal
 
 import pytest
@@ -145,10 +146,11 @@ def test_watchdog(crewd):
                        restart = "never" }}
     """)
     assert crewd.wait_state("mute-1", "failed")["signal"] == signal.SIGABRT
-    pid = crewd.worker("good-1")["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    until(lambda: crewd.worker("good-1")["restarts"] == 1)
-    assert not exists(pid)
+    good = crewd.wait_state("good-1", "running")
+    os.kill(good["pid"], signal.SIGSTOP)
+    until(lambda: crewd.worker("good-1")["restarts"] > good["restarts"])
+    assert not exists(good["pid"])
+    assert re.search(r"good-1.*silent for longer than its watchdog allows", crewd.said())
 
 
 def test_stop_signal(crewd):

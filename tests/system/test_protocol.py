@@ -66,7 +66,7 @@ def test_every_worker_method(crewd):
         v.call(W + "Start", name="web-1")
         v.call(W + "Restart", name="web-1")
         v.call(W + "Kill", name="web-1")
-        assert v.call(W + "Join", name="web-1", timeout=1.5)["signal"] == 9
+        assert v.call(W + "Join", name="web-1", timeout=29.5)["signal"] == 9
         run = v.call(W + "Run", command=["sh", "-c", "echo out; trap 'exit 4' USR1; while :; do sleep 0.05; done"],
                      name="r", environment=["A=1"], directory="/", restart="never")
         assert run["name"] == "r" and exists(run["pid"])

@@ -86,10 +86,12 @@ def test_kill_signal_restart(crewd):
 def test_run_is_alive_join(crewd):
     """The first example of all."""
     crewd.start("")
-    assert crewd.ctl("run", "--name", "pr", "--", "sleep", "3").stdout == "pr\n"
+    work = f"while [ ! -e {crewd.dir}/go ]; do sleep 0.02; done"
+    assert crewd.ctl("run", "--name", "pr", "--", "sh", "-c", work).stdout == "pr\n"
     assert crewd.ctl("is-alive", "pr").stdout == "alive\n"
     over = crewd.ctl("join", "--timeout", "0.2", "pr", code=124)
     assert over.stdout == "" and over.stderr.startswith("crewctl: ")
+    (crewd.dir / "go").touch()
     assert crewd.ctl("join", "pr").stdout == "pr exited 0\n"
     assert crewd.ctl("is-alive", "pr", code=3).stdout == "dead\n"
     crewd.ctl("forget", "pr")
