@@ -77,8 +77,9 @@ def test_exec_that_fails(crewd, kind):
         program.chmod(0o755)
     elif kind == "no directory":
         keys = 'directory = "/nonexistent"'
-    expect = {"missing": "No such file or directory", "directory": "Permission denied",
-              "not executable": "Permission denied", "wrong architecture": "Exec format error",
+    run = f"cannot run {program}: "  # the step, then why
+    expect = {"missing": run + "No such file or directory", "directory": run + "Permission denied",
+              "not executable": run + "Permission denied", "wrong architecture": run + "Exec format error",
               "no directory": "cannot change to its directory /nonexistent: No such file"}[kind]
     crewd.start(f'pool "p" {{ command = {{"{program}"}} restart = "never" autostart = false {keys} }}')
     assert expect in crewd.ctl("start", "p", code=1).stderr
@@ -131,6 +132,27 @@ def test_log_that_cannot_be_written(crewd, where):
     until(lambda: crewd.ctl("logs", "-n", "1", "p-1").stdout == "end\n")
     until(lambda: where in crewd.said(), "it is said")
     assert crewd.said().count(where) < 5 and crewd.state("p-1") == "running"
+
+
+@ROOT_ONLY
+def test_log_on_a_full_disk(crewd):
+    """A real one, 256 KiB small: full, then with room again."""
+    disk = crewd.dir / "disk"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size=256k none {disk} && head -c 200000 /dev/zero >{disk}/filler"
+    if subprocess.run(["unshare", "--mount", "sh", "-c", mount], check=False).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    crewd.start('pool "p" { command = {"sh", "-c", "seq 20000; echo end; while [ ! -e go ]; do sleep 0.02; done; '
+                f'echo after; sleep 1000"}} directory = "{crewd.dir}" log = "{disk}/log" }}',
+                prefix=["unshare", "--mount", "sh", "-c", mount + ' && exec "$@"', "sh"])
+    inside = pathlib.Path(f"/proc/{crewd.process.pid}/root{disk}")
+    until(lambda: crewd.ctl("logs", "-n", "1", "p-1").stdout == "end\n")
+    until(lambda: f"{disk}/log" in crewd.said(), "it is said")
+    assert crewd.said().count(str(disk)) < 5 and crewd.state("p-1") == "running"
+    assert "\nend\n" not in (inside / "log").read_text()
+    (inside / "filler").unlink()
+    (crewd.dir / "go").touch()
+    until(lambda: (inside / "log").read_text().endswith("\nafter\n"), "it is written again")
 
 
 # ---- the manager -----------------------------------------------------------------------------------
