@@ -139,6 +139,16 @@ def test_ready_notify(crewd):
     crewd.ctl("start", "sh")
 
 
+def test_ready_before_the_keeper_has_told(crewd):
+    """A process of the worker's session says it while the keeper, stopped, cannot yet say that there is a worker."""
+    crewd.start(f"""
+        pool "q" {{ command = {{"sh", "-c", "kill -STOP $PPID; {WORKERS}/notify.py READY=1 & sleep 0.2; kill -CONT $PPID; wait"}}
+                    ready = "notify" autostart = false workers = 10 }}
+    """)
+    for n in range(1, 11):
+        crewd.ctl("start", f"q-{n}")
+
+
 def test_watchdog(crewd):
     crewd.start(f"""
         pool "good" {{ command = {{"{WORKERS}/notify.py", "READY=1", "pings"}} ready = "notify" watchdog = "1s" }}
