@@ -176,6 +176,17 @@ def test_events(crewd):
     assert mine[-1]["signal"] == signal.SIGTERM and mine[0]["was"] == "running"
 
 
+def test_options_of_crewctl_behind_the_verb(crewd):
+    crewd.start(POOLS)
+    crewd.wait_state("once-1", "exited")
+    assert json.loads(crewd.ctl("status", "once", "--json", code=3).stdout)["workers"][0]["exitcode"] == 3
+    assert json.loads(crewd.ctl("is-alive", "--json", "once", code=3).stdout) == {"alive": False}
+    assert json.loads(crewd.ctl("run", "--json", "--name", "r", "sh", "-c", "exit 0", "--json").stdout)["name"] == "r"
+    for args in (["is-alive", "-s", crewd.socket, "once"], ["is-alive", "once", f"--socket={crewd.socket}"]):
+        p = subprocess.run([CREWCTL, *args], capture_output=True, text=True, check=False)
+        assert (p.returncode, p.stdout) == (3, "dead\n"), p
+
+
 def test_usage_errors(crewd):
     crewd.start("")
     for args in ([], ["nonsense"], ["start"], ["is-alive", "a", "b"], ["status", "--nonsense"], ["--nonsense"],
