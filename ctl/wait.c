@@ -104,6 +104,8 @@ int ctl_restart(struct ctl *ctl)
 
 /* ---- join ------------------------------------------------------------------------------------- */
 
+#define JOINED_HEAD "{\"exitcode\":null,\"signal\":null,\"workers\":["
+
 static void print_end(const struct json_t *w)
 {
 	const char *name = json_get_string(w, "name"), *why = json_get_string(w, "why");
@@ -122,11 +124,31 @@ static void print_end(const struct json_t *w)
 		printf("%s not started\n", name);
 }
 
-static int join_one(struct ctl *ctl, const char *name, int64_t deadline)
+/* One document, whatever the number of names: of several, what the daemon would say of a name for all of them. */
+static void print_ends(const struct ctl *ctl, const struct json_t *params, bool *begun)
+{
+	struct json_t *workers = json_get(params, "workers");
+
+	if (ctl->json && ctl->count == 1) {
+		ctl_print_json(params);
+		return;
+	}
+	for (size_t i = 0; i < json_count(workers); i++) {
+		char *text = ctl->json ? json_text(json_at(workers, i)) : NULL;
+
+		if (!ctl->json)
+			print_end(json_at(workers, i));
+		else if (text)
+			printf("%s%s", *begun ? ",\n" : JOINED_HEAD, text);
+		*begun = true;
+		free(text);
+	}
+}
+
+static int join_one(struct ctl *ctl, const char *name, int64_t deadline, bool *begun)
 {
 	struct message_reply reply;
 	struct params_out p;
-	struct json_t *workers;
 	int r;
 
 	ctl_params(&p);
@@ -140,11 +162,7 @@ static int join_one(struct ctl *ctl, const char *name, int64_t deadline)
 	r = ctl_call(ctl, "io.crewd.Worker.Join", &p, true, &reply);
 	if (r)
 		return r;
-	workers = json_get(reply.params, "workers");
-	for (size_t i = 0; !ctl->json && i < json_count(workers); i++)
-		print_end(json_at(workers, i));
-	if (ctl->json)
-		ctl_print_json(reply.params);
+	print_ends(ctl, reply.params, begun);
 	message_reply_free(&reply);
 	return ctl_finish(0);
 }
@@ -152,12 +170,15 @@ static int join_one(struct ctl *ctl, const char *name, int64_t deadline)
 int ctl_join(struct ctl *ctl)
 {
 	int64_t deadline = ctl->timeout < 0 ? INT64_MAX : clock_now() + ctl->timeout;
+	bool begun = false;
 	int code = 0;
 
 	for (int i = 0; i < ctl->count; i++) {
-		int r = join_one(ctl, ctl->args[i], deadline);
+		int r = join_one(ctl, ctl->args[i], deadline, &begun);
 
 		code = code ? code : r;
 	}
+	if (ctl->json && ctl->count > 1 && (begun || code == 0))
+		puts(begun ? "]}" : JOINED_HEAD "]}");
 	return code;
 }

@@ -187,6 +187,37 @@ def test_options_of_crewctl_behind_the_verb(crewd):
         assert (p.returncode, p.stdout) == (3, "dead\n"), p
 
 
+def test_json_is_one_document(crewd):
+    crewd.start(POOLS + 'pool "none" { command = {"true"} workers = 0 }')
+    crewd.wait_state("once-1", "exited")
+    crewd.ctl("terminate", "idle")
+    ends = json.loads(crewd.ctl("--json", "join", "once", "idle", "none").stdout)["workers"]
+    assert [(w["name"], w["exitcode"]) for w in ends] == [("once-1", 3), ("idle-1", None)]
+    assert json.loads(crewd.ctl("--json", "join", "once").stdout)["exitcode"] == 3
+    assert json.loads(crewd.ctl("--json", "join", "none", "none").stdout)["workers"] == []
+    ends = json.loads(crewd.ctl("--json", "join", "--timeout", "0", "once", "web", code=124).stdout)["workers"]
+    assert [w["name"] for w in ends] == ["once-1"]
+    assert json.loads(crewd.ctl("--json", "run", "--name", "r", "true").stdout)["name"] == "r"
+    crewd.ctl("join", "r")
+    for args in (["start", "idle"], ["signal", "CONT", "idle"], ["restart", "idle", "web-1"], ["terminate", "idle"],
+                 ["kill", "web-2"], ["scale", "idle", "2"], ["forget", "r"]):
+        assert json.loads(crewd.ctl("--json", *args).stdout) == {}, args
+    for args in (["status", "nobody"], ["join", "nobody", "nobody"], ["start", "nobody"], ["logs", "nobody"]):
+        assert crewd.ctl("--json", *args, code=4).stdout == ""
+    assert json.loads(crewd.ctl("--json", "shutdown").stdout) == {}
+
+
+def test_json_of_a_stream_is_an_object_a_line(crewd):
+    crewd.start('pool "p" { command = {"sh", "-c", "echo one; echo two; exec sleep 1000"} }')
+    until(lambda: "two" in crewd.ctl("logs", "p").stdout)
+    follow = crewd.popen("--json", "logs", "-f", "p")
+    assert json.loads(follow.stdout.readline()) == {"lines": ["one", "two"]}
+    crewd.ctl("restart", "p")
+    assert json.loads(follow.stdout.readline())["lines"][0] == "one"
+    follow.terminate()
+    follow.wait()
+
+
 def test_usage_errors(crewd):
     crewd.start("")
     for args in ([], ["nonsense"], ["start"], ["is-alive", "a", "b"], ["status", "--nonsense"], ["--nonsense"],
