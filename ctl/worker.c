@@ -112,7 +112,7 @@ int ctl_status(struct ctl *ctl)
 	else if (r == 0)
 		table_print(s.table, 1u << 2 | 1u << 4 | 1u << 6);
 	table_free(s.table);
-	return r ? r : ctl->count && s.any_dead ? CREW_EXIT_NOT_ALIVE : CREW_EXIT_OK;
+	return r ? r : ctl->count && (s.any_dead || !s.any) ? CREW_EXIT_NOT_ALIVE : CREW_EXIT_OK;
 }
 
 /* ---- short ones ------------------------------------------------------------------------------- */

@@ -218,6 +218,14 @@ def test_json_of_a_stream_is_an_object_a_line(crewd):
     follow.wait()
 
 
+def test_status_of_a_pool_without_workers(crewd):
+    crewd.start(POOLS)
+    crewd.ctl("scale", "idle", "0")
+    until(lambda: "idle-1" not in crewd.workers())
+    assert json.loads(crewd.ctl("--json", "status", "idle", code=3).stdout) == {"workers": []}
+    assert crewd.ctl("is-alive", "idle", code=3).stdout == "dead\n"
+
+
 def test_usage_errors(crewd):
     crewd.start("")
     for args in ([], ["nonsense"], ["start"], ["is-alive", "a", "b"], ["status", "--nonsense"], ["--nonsense"],
