@@ -296,7 +296,8 @@ void rpc_tell_change(struct worker *w, enum worker_state from)
 {
 	struct change c = { .worker = w, .from = from };
 
-	rpc_each(RPC_KEY_EVENTS, tell_one, &c);
+	if (w->state != from) /* else it is only new in the table */
+		rpc_each(RPC_KEY_EVENTS, tell_one, &c);
 }
 
 static void tell_reload(struct rpc_call *call, void *arg)
