@@ -176,6 +176,27 @@ def test_events(crewd):
     assert mine[-1]["signal"] == signal.SIGTERM and mine[0]["was"] == "running"
 
 
+def test_quick_workers_have_been_running(crewd):
+    crewd.start('pool "q" { command = {"true"} restart = "never" autostart = false }')
+    with crewd.varlink() as events:
+        events.send("io.crewd.Manager.Subscribe", more=True)
+        assert events.receive()["parameters"]["event"] == "subscribed"
+        for n in range(20):
+            ran = crewd.call("io.crewd.Worker.Run", command=["true"], name=f"r{n}")
+            assert ran["pid"] > 0
+            crewd.call("io.crewd.Worker.Join", name=f"r{n}")
+            crewd.call("io.crewd.Worker.Start", name="q")
+            crewd.call("io.crewd.Worker.Join", name="q")
+            for worker, pid in ((f"r{n}", ran["pid"]), ("q-1", None)):
+                seen = []
+                while not seen or seen[-1]["state"] != "exited":
+                    seen += [e for e in [events.receive()["parameters"]] if e["worker"] == worker]
+                assert [(e["was"], e["state"]) for e in seen] == [
+                    ("stopped" if worker != "q-1" or n == 0 else "exited", "starting"),
+                    ("starting", "running"), ("running", "exited")]
+                assert seen[1]["pid"] == pid or (pid is None and seen[1]["pid"] > 0)
+
+
 def test_options_of_crewctl_behind_the_verb(crewd):
     crewd.start(POOLS)
     crewd.wait_state("once-1", "exited")
