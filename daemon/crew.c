@@ -440,8 +440,11 @@ static enum crew_run_error choose_name(const struct crew_run *run, char name[CRE
 	struct worker *old;
 
 	if (!run->name) {
+		/* all of run-N may be the workers of a pool "run"; no pool's worker is called run.N */
+		char mark = crew_pool("run") ? '.' : '-';
+
 		for (unsigned n = 1;; n++) {
-			snprintf(name, CREW_NAME_MAX + 1, "run-%u", n);
+			snprintf(name, CREW_NAME_MAX + 1, "run%c%u", mark, n);
 			if (!name_taken(name))
 				return CREW_RUN_OK;
 		}

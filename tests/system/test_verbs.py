@@ -197,6 +197,14 @@ def test_quick_workers_have_been_running(crewd):
                 assert seen[1]["pid"] == pid or (pid is None and seen[1]["pid"] > 0)
 
 
+def test_run_beside_a_pool_called_run(crewd):
+    crewd.start('pool "run" { command = {"sleep", "1000"} }')
+    manager = crewd.manager()
+    assert crewd.ctl("run", "true").stdout == "run.1\n"
+    assert crewd.ctl("run", "true").stdout == "run.2\n"
+    assert crewd.manager() == manager
+
+
 def test_options_of_crewctl_behind_the_verb(crewd):
     crewd.start(POOLS)
     crewd.wait_state("once-1", "exited")
