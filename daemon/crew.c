@@ -136,7 +136,7 @@ unsigned crew_match(const char *pattern, bool (*each)(struct worker *w, void *ar
 		match_in(exact, pattern, true, each, arg, &found);
 		return found;
 	}
-	if (!strpbrk(pattern, "*?["))
+	if (!strpbrk(pattern, "*?[") || strlen(pattern) > CREW_GLOB_MAX)
 		return 0;
 	list_foreach(e, next, &crew.pools)
 	{

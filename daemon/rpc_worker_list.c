@@ -109,7 +109,7 @@ static void write_rows(struct rpc_call *call, struct listing *l, unsigned until)
 	jw_object(json);
 	jw_key(json, "workers");
 	jw_array(json);
-	for (; l->next < until; l->next++) {
+	for (; l->next < until && jw_ok(json); l->next++) {
 		const struct worker *w = rpc_target(l->targets.at[l->next]);
 
 		if (w)

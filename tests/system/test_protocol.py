@@ -114,6 +114,21 @@ def test_worker_errors(crewd):
         assert error(v, W + "Run", command=["true"], environment=["x"]).parameters["parameter"] == "environment"
 
 
+def test_names_cost_no_more_than_they_say(crewd):
+    """What names tell is bounded by the workers there are, not by how often a client names them."""
+    crewd.start(POOLS)
+    with crewd.varlink() as v:
+        for names in (["web", "web-2", "web-1", "w*"], ["web-1", "web-2"] * 2000, ["web"] * 4096):
+            rows = v.call(W + "List", names=names)["workers"]
+            assert sorted(w["name"] for w in rows) == ["web-1", "web-2"]
+        assert len(v.call(W + "List", names=["w*"] * 64)["workers"]) == 2
+        e = error(v, W + "List", names=["*"] * 65)
+        assert (e.name, e.parameters["parameter"]) == (S + "InvalidParameter", "names")
+        for method, key, name in ((W + "List", "names", ["*" * 1000]), (W + "IsAlive", "name", "[" + "w" * 1000 + "]*")):
+            assert error(v, method, **{key: name}).name == W + "NoSuchWorker"
+        assert v.call(W + "IsAlive", name="[" + "w" * 200 + "]*")["alive"]
+
+
 def test_pipelining_and_flags(crewd):
     crewd.start(POOLS)
     with crewd.varlink() as v:
