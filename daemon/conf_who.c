@@ -86,8 +86,11 @@ static void pool_identity(struct who *w, uint32_t i)
 		return;
 	}
 	if (!look_up(w, user, group, &id, why)) {
-		complain(w, strncmp(why, "group", 5) == 0 ? &p->keys[CONF_KEY_GROUP] : at,
-			 "pool \"", p->name, why);
+		bool of_group = strncmp(why, "group", 5) == 0;
+
+		complain(w, of_group ? &p->keys[CONF_KEY_GROUP] : at, "pool \"", p->name, why);
+		if (of_group && user && !look_up(w, user, NULL, &id, why))
+			complain(w, at, "pool \"", p->name, why);
 		return;
 	}
 	conf_build_pool(w->b, i)->identity = id;

@@ -342,14 +342,17 @@ static void test_as_root(void **state)
 		skip();
 	files_write("t.conf",
 		    "manager-user = root\nrun-user = no-such\npool a { " C "user = root }\n"
-		    "pool b { " C "user = no-such }");
+		    "pool b { " C "user = no-such }\n"
+		    "pool c { " C "user = no-such\ngroup = none }");
 	assert_null(conf_read("t.conf", true, &size, &e));
 	assert_string_equal(
 		e.text, "t.conf:1: manager-user = \"root\": must not be root\n"
 			"t.conf:2: run-user = \"no-such\": there is no such user\n"
 			"t.conf:4: pool \"a\": must not be crewd's manager-user; choose another "
 			"one\n"
-			"t.conf:6: pool \"b\": user = \"no-such\": there is no such user\n");
+			"t.conf:6: pool \"b\": user = \"no-such\": there is no such user\n"
+			"t.conf:9: pool \"c\": group = \"none\": there is no such group\n"
+			"t.conf:8: pool \"c\": user = \"no-such\": there is no such user\n");
 	conf_errors_free(&e);
 	assert_int_equal(chmod("t.conf", 0666), 0);
 	assert_null(conf_read("t.conf", true, &size, &e));
