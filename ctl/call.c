@@ -148,6 +148,7 @@ static const struct {
 	{ "io.crewd.Worker.NotAlive", "not alive: %s", "name" },
 	{ "io.crewd.Worker.NoRunUser", "not permitted: the configuration names no run-user%s", "" },
 	{ "io.crewd.Manager.Busy", "not now, try again later: %s", "why" },
+	{ "io.crewd.Manager.ShuttingDown", "crewd is shutting down%s", "" },
 	{ "org.varlink.service.PermissionDenied",
 	  "not permitted: only root, crewd's own user and members of its socket-group may%s", "" },
 };
@@ -155,7 +156,8 @@ static const struct {
 static void print_error(const struct message_reply *reply)
 {
 	const char *name = json_get_string(reply->params, "name"),
-		   *why = json_get_string(reply->params, "why");
+		   *why = json_get_string(reply->params, "why"),
+		   *parameter = json_get_string(reply->params, "parameter");
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
 		const char *value = json_get_string(reply->params, texts[i].key);
@@ -168,7 +170,9 @@ static void print_error(const struct message_reply *reply)
 		fputc('\n', stderr);
 		return;
 	}
-	if (strcmp(reply->error, "io.crewd.Worker.StartFailed") == 0 && name)
+	if (strcmp(reply->error, "org.varlink.service.InvalidParameter") == 0 && parameter && why)
+		ctl_error("%s must be %s", parameter, why);
+	else if (strcmp(reply->error, "io.crewd.Worker.StartFailed") == 0 && name)
 		ctl_error("%s could not be started: %s", name, why ? why : "unknown");
 	else if (strcmp(reply->error, "io.crewd.Manager.BadConfig") == 0)
 		fputs(json_get_string(reply->params, "errors") ?: "bad configuration\n", stderr);

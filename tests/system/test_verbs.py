@@ -265,6 +265,23 @@ def test_usage_errors(crewd):
         assert crewd.ctl(*args).stdout
 
 
+def test_refusals_are_said_in_words(crewd):
+    crewd.start(POOLS + """pool "stays" {
+        command = {"sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"} stop-timeout = "60s" }""")
+    crewd.wait_state("web-1", "running")
+    for args, said in ((["forget", "web-1"], "name must be a worker that `run` has started"),
+                       (["run", "--name", "a b", "true"], "name must be 1 to 64 of A-Z"),
+                       (["run", "--restart", "twice", "true"], "restart must be \"always\"")):
+        p = crewd.ctl(*args, code=2)
+        assert p.stderr.startswith(f"crewctl: {said}") and "{" not in p.stderr and not p.stdout
+    until(lambda: "ready" in crewd.ctl("logs", "stays").stdout)
+    ending = crewd.popen("shutdown")
+    until(lambda: "shutting down" in crewd.said())
+    assert crewd.ctl("start", "web", code=1).stderr == "crewctl: crewd is shutting down\n"
+    crewd.ctl("kill", "stays")
+    assert ending.wait(30) == 0
+
+
 def test_no_daemon(crewd):
     crewd.leftovers_ok = True
     p = subprocess.run([CREWCTL, "-s", crewd.dir / "none", "status"], capture_output=True, text=True, check=False)
