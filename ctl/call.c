@@ -153,6 +153,13 @@ static const struct {
 	  "not permitted: only root, crewd's own user and members of its socket-group may%s", "" },
 };
 
+/* Lines as `crewd -t` prints them. */
+static void print_config_errors(const char *lines)
+{
+	ctl_error("the configuration has errors, nothing was changed:");
+	fputs(lines ? lines : "", stderr);
+}
+
 static void print_error(const struct message_reply *reply)
 {
 	const char *name = json_get_string(reply->params, "name"),
@@ -175,7 +182,7 @@ static void print_error(const struct message_reply *reply)
 	else if (strcmp(reply->error, "io.crewd.Worker.StartFailed") == 0 && name)
 		ctl_error("%s could not be started: %s", name, why ? why : "unknown");
 	else if (strcmp(reply->error, "io.crewd.Manager.BadConfig") == 0)
-		fputs(json_get_string(reply->params, "errors") ?: "bad configuration\n", stderr);
+		print_config_errors(json_get_string(reply->params, "errors"));
 	else
 		print_plain_error(reply);
 }

@@ -81,6 +81,7 @@ def test_bad_file_changes_nothing(crewd):
     before = settled(crewd, 6)
     lines = crewd.write(BASE + 'pool "x" {\n  nonsense = 1\n  workers = many\n}\n') + BASE.count("\n")
     p = crewd.ctl("reload", code=78)
+    assert p.stderr.startswith("crewctl: the configuration has errors, nothing was changed:\n"), p.stderr
     assert f"crewd.conf:{lines + 1}: " in p.stderr and f"crewd.conf:{lines + 2}: " in p.stderr
     assert "nonsense" in p.stderr and p.stdout == ""
     crewd.config.write_text("\0")
