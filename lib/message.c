@@ -2,6 +2,7 @@
 
 #include "lib/message.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,8 +187,10 @@ static json_t *member(struct params *p, const char *name, bool required, const c
 
 	if (p->bad)
 		return NULL;
-	if (value)
-		p->seen++;
+	if (value) {
+		assert(p->seen < MESSAGE_PARAMS_MAX);
+		p->names[p->seen++] = name;
+	}
 	if (json_is_null(value))
 		value = NULL;
 	if (!value && required)
@@ -287,19 +290,29 @@ bool params_strings(struct params *p, const char *name, bool required, unsigned 
 	return true;
 }
 
-/* The first that no reader asked for cannot be told from the count alone: so the readers are not asked to
- * keep names, and the last member is named. */
+static bool is_known(const struct params *p, const char *key)
+{
+	for (size_t i = 0; i < p->seen; i++)
+		if (strcmp(p->names[i], key) == 0)
+			return true;
+	return false;
+}
+
 bool params_done(struct params *p)
 {
-	const char *key, *last = "";
+	const char *key;
 	json_t *value;
 
 	if (p->bad)
 		return false;
 	if (json_object_size(p->object) == p->seen)
 		return true;
-	json_object_foreach(p->object, key, value) last = key;
-	return wrong(p, last, "left out: there is no such parameter");
+	json_object_foreach(p->object, key, value)
+	{
+		if (!is_known(p, key))
+			return wrong(p, key, "left out: there is no such parameter");
+	}
+	return true;
 }
 
 /* ---- writing ---------------------------------------------------------------------------------- */

@@ -43,12 +43,14 @@ void message_reply_free(struct message_reply *reply);
  * and it is right. An optional one that is absent or null: false, without an error. What is wrong
  * sets `bad` to the parameter's name (first one wins), and all later readers return false.
  */
+#define MESSAGE_PARAMS_MAX 16 /* that any method has */
 struct params {
 	struct json_t *object; /* may be NULL */
 	const char *bad;       /* NULL: none so far */
 	const char *bad_why;   /* what would be right: "an integer from 0 to 10000" */
 	char why_space[96];
-	size_t seen; /* how many of the object's members have been read */
+	size_t seen; /* how many of the object's members have been read: these */
+	const char *names[MESSAGE_PARAMS_MAX];
 };
 void params_begin(struct params *p, struct json_t *object);
 bool params_string(struct params *p, const char *name, bool required,

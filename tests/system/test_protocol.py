@@ -114,6 +114,16 @@ def test_worker_errors(crewd):
         assert error(v, W + "Run", command=["true"], environment=["x"]).parameters["parameter"] == "environment"
 
 
+def test_the_unknown_parameter_is_the_one_that_is_named(crewd):
+    crewd.start(POOLS)
+    with crewd.varlink() as v:
+        for parameters in ({"nmae": "x", "name": "web"}, {"name": "web", "nmae": "x"}):
+            e = error(v, W + "IsAlive", **parameters)
+            assert (e.name, e.parameters["parameter"]) == (S + "InvalidParameter", "nmae")
+        e = error(v, W + "Run", name="r", dir="/", command=["true"], environment=[], restart="never")
+        assert (e.name, e.parameters["parameter"]) == (S + "InvalidParameter", "dir")
+
+
 def test_names_cost_no_more_than_they_say(crewd):
     """What names tell is bounded by the workers there are, not by how often a client names them."""
     crewd.start(POOLS)
