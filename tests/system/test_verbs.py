@@ -197,6 +197,16 @@ def test_quick_workers_have_been_running(crewd):
                 assert seen[1]["pid"] == pid or (pid is None and seen[1]["pid"] > 0)
 
 
+def test_run_does_not_alter_what_is_no_text(crewd):
+    crewd.start("")
+    for args in ([b"cat", b"/tmp/\xff"], [b"--env", b"A=\xff", b"true"]):
+        p = subprocess.run([CREWCTL, "-s", crewd.socket, "run", *args], capture_output=True, check=False)
+        assert p.returncode == 2 and b"is not UTF-8" in p.stderr and not p.stdout, p
+    assert not crewd.workers()
+    crewd.ctl("run", "--join", "--name", "r", "echo", "ä")
+    assert crewd.ctl("logs", "r").stdout == "ä\n"
+
+
 def test_run_beside_a_pool_called_run(crewd):
     crewd.start('pool "run" { command = {"sleep", "1000"} }')
     manager = crewd.manager()
