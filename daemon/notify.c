@@ -15,13 +15,15 @@
 #define MESSAGES_A_TURN 64
 #define MESSAGE_MAX	4096
 #define EARLY_MAX	64
+#define EARLY_FOR	(5 * USEC_PER_SEC)
 
 static struct loop_io *io;
 
-/* A worker may be quicker than the keeper's word that it exists: what it says is kept for a moment. */
+/* A worker may be quicker than the keeper's word that it exists: what it says is kept for a moment. Not
+ * longer, as that may not have been a worker, and its process ID be a worker's later. */
 static struct {
 	pid_t pid;
-	bool ready;
+	int64_t until; /* 0: it has been taken in */
 } early[EARLY_MAX];
 static unsigned early_next;
 
@@ -63,15 +65,15 @@ static void keep_early(pid_t pid, const char *text)
 	if (!strstr(text, "READY=1"))
 		return;
 	early[early_next].pid = pid;
-	early[early_next].ready = true;
+	early[early_next].until = loop_now() + EARLY_FOR;
 	early_next = (early_next + 1) % EARLY_MAX;
 }
 
 void notify_forked(struct worker *w, pid_t pid)
 {
 	for (unsigned i = 0; i < EARLY_MAX; i++)
-		if (early[i].pid == pid && early[i].ready) {
-			early[i].ready = false;
+		if (early[i].pid == pid && early[i].until > loop_now()) {
+			early[i].until = 0;
 			worker_on_ready(w);
 		}
 }
