@@ -192,6 +192,15 @@ static void take_descriptors(const struct slot *s)
 		_exit(126);
 }
 
+/* Above the standard ones. Others' pipes among them: held by one that hangs before its exec, in a directory or
+ * a program that is not there, they would keep those others from being seen to have started. */
+static void keep_only(int fd)
+{
+	if (fd > 3)
+		close_range(3, (unsigned)fd - 1, 0);
+	close_range((unsigned)fd + 1, ~0u, 0);
+}
+
 /* Whom it is to run as; conf: the configuration in force, mine: what it runs, of pool p. */
 static const struct conf_identity *identity_of(const struct conf *conf, const struct conf *mine,
 					       const struct conf_pool *p)
@@ -234,6 +243,7 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 		fail(WIRE_STEP_SESSION);
 	cgroup_enter(s->name);
 	set_stdio(out);
+	keep_only(status_fd);
 	set_limits(mine, p);
 	environment_begin(p->clean_environment);
 	set_identity(conf, id);
@@ -242,7 +252,6 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 	if (p->directory && chdir(conf_text(mine, p->directory)) < 0)
 		fail(WIRE_STEP_DIRECTORY);
 	set_command(mine, p);
-	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
 	reset_signals();
 	exec_along_path(argv_space);
 	_exit(127);
@@ -437,6 +446,7 @@ pid_t spawn_opener(int channel, const char *path, const struct wire *answer)
 	if (pid != 0)
 		return pid;
 	reset_signals();
+	keep_only(channel);
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 	w.log.err = fd < 0 ? errno : 0;
 	while (wire_send(channel, &w, &fd, fd >= 0) < 0 && errno == EAGAIN)
