@@ -219,7 +219,7 @@ struct attempt {
 	const char *method;
 	struct params_out *params;
 	unsigned flags;
-	int (*take)(struct client * c, void *arg);
+	int (*take)(struct client *c, void *arg);
 	void *arg;
 };
 
@@ -303,11 +303,11 @@ int ctl_stream(const struct ctl *ctl, const char *method, struct params_out *p, 
 {
 	struct stream s = { .ctl = ctl, .each = each, .arg = arg };
 	struct attempt t = { .ctl = ctl,
-			 .method = method,
-			 .params = p,
-			 .flags = MESSAGE_MORE,
-			 .take = take_all,
-			 .arg = &s };
+			     .method = method,
+			     .params = p,
+			     .flags = MESSAGE_MORE,
+			     .take = take_all,
+			     .arg = &s };
 	int r = try_for_a_while(&t, again);
 
 	ctl_params_free(p);
