@@ -346,3 +346,19 @@ def test_start_that_hangs_holds_up_nobody(crewd):
         assert client.receive()["parameters"]["pid"]
     for client in clients:
         client.sock.close()
+
+
+def test_what_has_begun_began_when_it_did(crewd):
+    """Neither another look nor another manager changes when something was started."""
+    before = time.time()
+    crewd.start('pool "p" { command = {"sleep", "1000"} workers = 20 }')
+    running(crewd, 20)
+
+    def begun():
+        return [crewd.call("io.crewd.Manager.GetStatus")["started"], *(w["started"] for w in crewd.workers().values())]
+    first = begun()
+    assert all(before <= s <= time.time() for s in first)
+    for _ in range(20):
+        assert begun() == first
+    crewd.kill_manager()
+    assert begun() == first
