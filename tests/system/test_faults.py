@@ -362,3 +362,17 @@ def test_what_has_begun_began_when_it_did(crewd):
         assert begun() == first
     crewd.kill_manager()
     assert begun() == first
+
+
+def test_terminate_outlives_its_manager(crewd):
+    crewd.start("""pool "p" { command = {"sh", "-c", "trap '[ -e go ] && exit 5' TERM; echo ready; while :; do sleep 0.05; done"}
+        directory = "%s" stop-timeout = "60s" }""" % crewd.dir)
+    until(lambda: "ready" in crewd.ctl("logs", "p").stdout)
+    ending = crewd.popen("terminate", "p")
+    crewd.wait_state("p-1", "stopping")
+    crewd.kill_manager()
+    assert crewd.state("p-1") == "stopping" and ending.poll() is None
+    (crewd.dir / "go").touch()
+    crewd.ctl("signal", "TERM", "p")
+    assert ending.wait(30) == 0 and ending.stderr.read() == ""
+    assert crewd.worker("p-1")["exitcode"] == 5 and crewd.state("p-1") == "stopped"
