@@ -147,6 +147,7 @@ static const struct {
 	{ "io.crewd.Worker.StillAlive", "has not ended yet: %s", "name" },
 	{ "io.crewd.Worker.NotAlive", "not alive: %s", "name" },
 	{ "io.crewd.Worker.NoRunUser", "not permitted: the configuration names no run-user%s", "" },
+	{ "io.crewd.Worker.TooMany", "crewd has no room for that many workers%s", "" },
 	{ "io.crewd.Manager.Busy", "not now, try again later: %s", "why" },
 	{ "io.crewd.Manager.ShuttingDown", "crewd is shutting down%s", "" },
 	{ "org.varlink.service.PermissionDenied",

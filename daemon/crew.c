@@ -204,6 +204,15 @@ static int free_slot(void)
 	return -1;
 }
 
+unsigned crew_room(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = crew.first_free; i < CREW_WORKERS_MAX; i++)
+		n += !crew.slots[i];
+	return n;
+}
+
 static bool room_for(struct pool *p, unsigned number)
 {
 	struct worker **bigger;

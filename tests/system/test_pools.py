@@ -223,3 +223,13 @@ def test_last_64_kib(crewd):
     assert lines[-1] == "end" and lines[-2] == "100000"
     assert 60000 < sum(len(line) + 1 for line in lines) <= 65536
     assert [int(n) for n in lines[1:-1]] == list(range(int(lines[1]), 100001))
+
+
+def test_scale_beyond_the_table(crewd):
+    crewd.start("""
+pool "idle" { command = {"true"} autostart = false }
+pool "other" { command = {"true"} autostart = false }""")
+    assert "no room" in crewd.ctl("scale", "idle", "32768", code=75).stderr
+    assert len(crewd.workers("idle")) == 1
+    crewd.ctl("scale", "idle", "3")
+    until(lambda: len(crewd.workers("idle")) == 3)
