@@ -48,14 +48,23 @@ static void __attribute__((noreturn)) fail(enum wire_step step)
 	_exit(n == sizeof(f) ? 127 : 126);
 }
 
+/* Without a user of its own a worker is what crewd is: its names then only stand in for what is missing. */
+static void set_name(const char *name, const char *value, bool replace)
+{
+	if (replace || !environment_get(name))
+		environment_set(name, value);
+}
+
 static void set_identity(const struct conf *conf, const struct conf_identity *id)
 {
-	if (id->uid == CONF_NO_ID)
+	bool other = id->uid != CONF_NO_ID;
+
+	if (!id->user)
 		return;
-	environment_set("HOME", conf_text(conf, id->home));
-	environment_set("USER", conf_text(conf, id->user));
-	environment_set("LOGNAME", conf_text(conf, id->user));
-	environment_set("SHELL", conf_text(conf, id->shell));
+	set_name("HOME", conf_text(conf, id->home), other);
+	set_name("USER", conf_text(conf, id->user), other);
+	set_name("LOGNAME", conf_text(conf, id->user), other);
+	set_name("SHELL", conf_text(conf, id->shell), other);
 }
 
 static void set_environment(const struct slot *s, const struct conf *conf,
