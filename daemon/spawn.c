@@ -165,6 +165,8 @@ static void exec_along_path(char *const *argv)
 		if (snprintf(file, sizeof(file), "%.*s%s%s", (int)len, path, len ? "/" : "./",
 			     argv[0]) < (int)sizeof(file))
 			execve(file, argv, environment_vector());
+		if (errno == EACCES && access(file, F_OK) < 0)
+			errno = ENOENT; /* what cannot be looked into has it not, as for a shell */
 		if (errno != ENOENT && errno != ENOTDIR)
 			err = errno;
 		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)

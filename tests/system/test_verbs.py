@@ -207,6 +207,19 @@ def test_run_does_not_alter_what_is_no_text(crewd):
     assert crewd.ctl("logs", "r").stdout == "ä\n"
 
 
+def test_run_says_what_is_wrong_with_a_program(crewd):
+    closed, mine = crewd.dir / "closed", crewd.dir / "mine"
+    closed.mkdir()
+    mine.mkdir()
+    (mine / "text").write_text("")
+    closed.chmod(0)
+    crewd.start("", env={"PATH": f"{closed}:{os.environ['PATH']}:{mine}"})
+    assert crewd.ctl("run", "no-such-program", code=1).stderr.endswith(
+        "cannot run no-such-program: No such file or directory\n")
+    assert crewd.ctl("run", "text", code=1).stderr.endswith("cannot run text: Permission denied\n")
+    crewd.ctl("run", "--join", "true")
+
+
 def test_run_beside_a_pool_called_run(crewd):
     crewd.start('pool "run" { command = {"sleep", "1000"} }')
     manager = crewd.manager()
