@@ -147,15 +147,25 @@ static const struct {
 	{ "io.crewd.Worker.StillAlive", "has not ended yet: %s", "name" },
 	{ "io.crewd.Worker.NotAlive", "not alive: %s", "name" },
 	{ "io.crewd.Worker.NoRunUser", "not permitted: the configuration names no run-user%s", "" },
+	{ "io.crewd.Worker.TooMany", "crewd has no room for that many workers%s", "" },
 	{ "io.crewd.Manager.Busy", "not now, try again later: %s", "why" },
+	{ "io.crewd.Manager.ShuttingDown", "crewd is shutting down%s", "" },
 	{ "org.varlink.service.PermissionDenied",
 	  "not permitted: only root, crewd's own user and members of its socket-group may%s", "" },
 };
 
+/* Lines as `crewd -t` prints them. */
+static void print_config_errors(const char *lines)
+{
+	ctl_error("the configuration has errors, nothing was changed:");
+	fputs(lines ? lines : "", stderr);
+}
+
 static void print_error(const struct message_reply *reply)
 {
 	const char *name = json_get_string(reply->params, "name"),
-		   *why = json_get_string(reply->params, "why");
+		   *why = json_get_string(reply->params, "why"),
+		   *parameter = json_get_string(reply->params, "parameter");
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
 		const char *value = json_get_string(reply->params, texts[i].key);
@@ -168,10 +178,12 @@ static void print_error(const struct message_reply *reply)
 		fputc('\n', stderr);
 		return;
 	}
-	if (strcmp(reply->error, "io.crewd.Worker.StartFailed") == 0 && name)
+	if (strcmp(reply->error, "org.varlink.service.InvalidParameter") == 0 && parameter && why)
+		ctl_error("%s must be %s", parameter, why);
+	else if (strcmp(reply->error, "io.crewd.Worker.StartFailed") == 0 && name)
 		ctl_error("%s could not be started: %s", name, why ? why : "unknown");
 	else if (strcmp(reply->error, "io.crewd.Manager.BadConfig") == 0)
-		fputs(json_get_string(reply->params, "errors") ?: "bad configuration\n", stderr);
+		print_config_errors(json_get_string(reply->params, "errors"));
 	else
 		print_plain_error(reply);
 }
@@ -208,7 +220,7 @@ struct attempt {
 	const char *method;
 	struct params_out *params;
 	unsigned flags;
-	int (*take)(struct client * c, void *arg);
+	int (*take)(struct client *c, void *arg);
 	void *arg;
 };
 
@@ -292,11 +304,11 @@ int ctl_stream(const struct ctl *ctl, const char *method, struct params_out *p, 
 {
 	struct stream s = { .ctl = ctl, .each = each, .arg = arg };
 	struct attempt t = { .ctl = ctl,
-			 .method = method,
-			 .params = p,
-			 .flags = MESSAGE_MORE,
-			 .take = take_all,
-			 .arg = &s };
+			     .method = method,
+			     .params = p,
+			     .flags = MESSAGE_MORE,
+			     .take = take_all,
+			     .arg = &s };
 	int r = try_for_a_while(&t, again);
 
 	ctl_params_free(p);

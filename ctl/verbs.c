@@ -21,6 +21,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_start },
 	{ .name = "terminate",
 	  .alias = "stop",
@@ -29,6 +30,7 @@ const struct verb verbs[] = {
 	  .options = "w",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_terminate },
 	{ .name = "kill",
 	  .usage = "NAME...",
@@ -36,6 +38,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_kill },
 	{ .name = "signal",
 	  .usage = "SIG NAME...",
@@ -43,6 +46,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 2,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_signal },
 	{ .name = "restart",
 	  .usage = "[--all-at-once] NAME...",
@@ -50,6 +54,7 @@ const struct verb verbs[] = {
 	  .options = "A",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_restart },
 	{ .name = "is-alive",
 	  .usage = "NAME",
@@ -80,6 +85,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_forget },
 	{ .name = "scale",
 	  .usage = "POOL N",
@@ -87,6 +93,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 2,
 	  .max = 2,
+	  .quiet = true,
 	  .run = ctl_scale },
 	{ .name = "logs",
 	  .usage = "[-f] [-n LINES] NAME",
@@ -104,6 +111,7 @@ const struct verb verbs[] = {
 	  .usage = "[--join]",
 	  .help = "end the daemon and its workers",
 	  .options = "j",
+	  .quiet = true,
 	  .run = ctl_shutdown },
 	{ .name = "events",
 	  .usage = "",
@@ -136,8 +144,12 @@ static const struct option long_options[] = {
 	{ "env", required_argument, NULL, 'e' },
 	{ "dir", required_argument, NULL, 'D' },
 	{ "help", no_argument, NULL, 'h' },
+	{ "json", no_argument, NULL, 'J' },
+	{ "socket", required_argument, NULL, 's' },
 	{ NULL, 0, NULL, 0 },
 };
+
+#define FOR_ALL "Js" /* options of crewctl itself, which may stand behind the verb as well */
 
 /* Seconds as a number, or with a unit. */
 static int take_timeout(struct ctl *ctl, const char *text)
@@ -174,14 +186,14 @@ static int take_lines(struct ctl *ctl, const char *text)
 
 static int take_option(struct ctl *ctl, int letter)
 {
-	bool *const flags[] = { ['w'] = &ctl->no_wait,
-				['A'] = &ctl->all_at_once,
-				['f'] = &ctl->follow,
-				['d'] = &ctl->dry_run,
-				['j'] = &ctl->join };
-	const char **const texts[] = {
-		['N'] = &ctl->name, ['r'] = &ctl->restart, ['D'] = &ctl->directory
+	bool *const flags[] = {
+		['w'] = &ctl->no_wait, ['A'] = &ctl->all_at_once, ['f'] = &ctl->follow,
+		['d'] = &ctl->dry_run, ['j'] = &ctl->join,	  ['J'] = &ctl->json
 	};
+	const char **const texts[] = { ['N'] = &ctl->name,
+				       ['r'] = &ctl->restart,
+				       ['D'] = &ctl->directory,
+				       ['s'] = &ctl->socket };
 
 	if (letter == 't')
 		return take_timeout(ctl, optarg);
@@ -198,7 +210,7 @@ static int take_option(struct ctl *ctl, int letter)
 
 static int bad_option(const struct ctl *ctl, char **argv)
 {
-	const char *what = optopt && optopt < 256 && !strchr("wAfntdjNreDh", optopt)
+	const char *what = optopt && optopt < 256 && !strchr("wAfntdjNreDhJs", optopt)
 				   ? "unknown option"
 				   : "option";
 
@@ -223,7 +235,7 @@ int verb_options(struct ctl *ctl, int argc, char **argv)
 
 	opterr = 0;
 	optind = 0;
-	while ((letter = getopt_long(argc, argv, v->stops ? "+hfn:" : "hfn:", long_options,
+	while ((letter = getopt_long(argc, argv, v->stops ? "+hfn:s:" : "hfn:s:", long_options,
 				     NULL)) != -1) {
 		int r;
 
@@ -233,7 +245,7 @@ int verb_options(struct ctl *ctl, int argc, char **argv)
 		}
 		if (letter == '?' || letter == ':')
 			return bad_option(ctl, argv);
-		if (!strchr(v->options, letter))
+		if (!strchr(v->options, letter) && !strchr(FOR_ALL, letter))
 			return ctl_usage(ctl, "option %s is not for this verb", argv[optind - 1]);
 		r = take_option(ctl, letter);
 		if (r)

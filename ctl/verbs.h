@@ -12,6 +12,7 @@ struct verb {
 	const char *options;
 	int min, max; /* arguments; max -1: any number */
 	bool stops;   /* options end at the first argument: a command follows */
+	bool quiet;   /* has nothing to tell but that it is done: with --json, {} */
 	int (*run)(struct ctl *ctl);
 };
 

@@ -19,7 +19,8 @@
 
 static struct loop_io *io;
 
-/* A worker may be quicker than the keeper's word that it exists: what it says is kept for a moment. */
+/* A worker may be quicker than the keeper's word that it exists: what it says is kept for a moment. Not
+ * longer, as that may not have been a worker, and its process ID be a worker's later. */
 static struct {
 	pid_t pid, session;
 	int64_t until; /* numbers come again: not for ever */

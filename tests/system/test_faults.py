@@ -1,8 +1,10 @@
 """Bad days, injected on purpose."""
 
+import fcntl
 import os
 import pathlib
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -392,3 +394,59 @@ def test_clock_set_back(crewd):
     crewd.ctl("run", "--name", "s", "sleep", "1000")
     crewd.ctl("join", "--timeout", "0.2", "s", code=124)
     assert 0 <= crewd.worker("s")["uptime"] < 30
+
+
+def test_start_that_hangs_holds_up_nobody(crewd):
+    """A lease on its program keeps a worker from its exec, as a dead file server would."""
+    crewd.start("")
+    program = crewd.dir / "program"
+    shutil.copy(shutil.which("sleep"), program)
+    program.chmod(0o755)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    fd = os.open(program, os.O_RDONLY)
+    clients = [crewd.varlink() for _ in range(60)]
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        for n, client in enumerate(clients):
+            client.send("io.crewd.Worker.Run", {
+                "name": f"w{n}", "command": ["sleep" if n % 10 != 5 else str(program), "1000"]})
+        for n, client in enumerate(clients):
+            if n % 10 != 5:
+                assert client.receive()["parameters"]["name"] == f"w{n}"
+        assert {n for n, w in crewd.workers().items() if w["state"] == "starting"} == {f"w{n}" for n in range(5, 60, 10)}
+    finally:
+        os.close(fd)
+    for client in clients[5::10]:
+        assert client.receive()["parameters"]["pid"]
+    for client in clients:
+        client.sock.close()
+
+
+def test_what_has_begun_began_when_it_did(crewd):
+    """Neither another look nor another manager changes when something was started."""
+    before = time.time()
+    crewd.start('pool "p" { command = {"sleep", "1000"} workers = 20 }')
+    running(crewd, 20)
+
+    def begun():
+        return [crewd.call("io.crewd.Manager.GetStatus")["started"], *(w["started"] for w in crewd.workers().values())]
+    first = begun()
+    assert all(before <= s <= time.time() for s in first)
+    for _ in range(20):
+        assert begun() == first
+    crewd.kill_manager()
+    assert begun() == first
+
+
+def test_terminate_outlives_its_manager(crewd):
+    crewd.start("""pool "p" { command = {"sh", "-c", "trap '[ -e go ] && exit 5' TERM; echo ready; while :; do sleep 0.05; done"}
+        directory = "%s" stop-timeout = "60s" }""" % crewd.dir)
+    until(lambda: "ready" in crewd.ctl("logs", "p").stdout)
+    ending = crewd.popen("terminate", "p")
+    crewd.wait_state("p-1", "stopping")
+    crewd.kill_manager()
+    assert crewd.state("p-1") == "stopping" and ending.poll() is None
+    (crewd.dir / "go").touch()
+    crewd.ctl("signal", "TERM", "p")
+    assert ending.wait(30) == 0 and ending.stderr.read() == ""
+    assert crewd.worker("p-1")["exitcode"] == 5 and crewd.state("p-1") == "stopped"

@@ -164,6 +164,31 @@ def test_every_described_method_is_there(crewd):
             assert named == "surelyUnknown" or f"{named}: " in descriptions[method], (method, reply)
 
 
+def test_the_unknown_parameter_is_the_one_that_is_named(crewd):
+    crewd.start(POOLS)
+    with crewd.varlink() as v:
+        for parameters in ({"nmae": "x", "name": "web"}, {"name": "web", "nmae": "x"}):
+            e = error(v, W + "IsAlive", **parameters)
+            assert (e.name, e.parameters["parameter"]) == (S + "InvalidParameter", "nmae")
+        e = error(v, W + "Run", name="r", dir="/", command=["true"], environment=[], restart="never")
+        assert (e.name, e.parameters["parameter"]) == (S + "InvalidParameter", "dir")
+
+
+def test_names_cost_no_more_than_they_say(crewd):
+    """What names tell is bounded by the workers there are, not by how often a client names them."""
+    crewd.start(POOLS)
+    with crewd.varlink() as v:
+        for names in (["web", "web-2", "web-1", "w*"], ["web-1", "web-2"] * 2000, ["web"] * 4096):
+            rows = v.call(W + "List", names=names)["workers"]
+            assert sorted(w["name"] for w in rows) == ["web-1", "web-2"]
+        assert len(v.call(W + "List", names=["w*"] * 64)["workers"]) == 2
+        e = error(v, W + "List", names=["*"] * 65)
+        assert (e.name, e.parameters["parameter"]) == (S + "InvalidParameter", "names")
+        for method, key, name in ((W + "List", "names", ["*" * 1000]), (W + "IsAlive", "name", "[" + "w" * 1000 + "]*")):
+            assert error(v, method, **{key: name}).name == W + "NoSuchWorker"
+        assert v.call(W + "IsAlive", name="[" + "w" * 200 + "]*")["alive"]
+
+
 def test_pipelining_and_flags(crewd):
     crewd.start(POOLS)
     with crewd.varlink() as v:
