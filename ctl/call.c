@@ -190,6 +190,8 @@ static const struct {
 	{ .error = "io.crewd.Worker.NotAlive", .format = "not alive: %s", .keys = { "name" } },
 	{ .error = "io.crewd.Worker.NoRunUser",
 	  .format = "not permitted: the configuration names no run-user%s" },
+	{ .error = "io.crewd.Worker.TooMany",
+	  .format = "crewd has no room for that many workers%s" },
 	{ .error = "io.crewd.Pool.NoSuchPool",
 	  .format = "no such pool: %s",
 	  .keys = { "name" },
@@ -219,10 +221,18 @@ static const struct {
 	{ .error = "io.crewd.Manager.Busy",
 	  .format = "not now, try again later: %s",
 	  .keys = { "why" } },
+	{ .error = "io.crewd.Manager.ShuttingDown", .format = "crewd is shutting down%s" },
 	{ .error = "org.varlink.service.PermissionDenied",
 	  .format = "not permitted: only root, crewd's own user and members of its socket-group "
 		    "may%s" },
 };
+
+/* Lines as `crewd -t` prints them. */
+static void print_config_errors(const char *lines)
+{
+	ctl_error("the configuration has errors, nothing was changed:");
+	fputs(lines ? lines : "", stderr);
+}
 
 static const char *first_of(const struct json_t *params, const char *const keys[2])
 {
@@ -253,8 +263,13 @@ static bool print_known_error(const struct message_reply *reply)
 
 int ctl_report(const struct message_reply *reply)
 {
-	if (strcmp(reply->error, "io.crewd.Manager.BadConfig") == 0)
-		fputs(json_get_string(reply->params, "errors") ?: "bad configuration\n", stderr);
+	const char *why = json_get_string(reply->params, "why"),
+		   *parameter = json_get_string(reply->params, "parameter");
+
+	if (strcmp(reply->error, "org.varlink.service.InvalidParameter") == 0 && parameter && why)
+		ctl_error("%s must be %s", parameter, why);
+	else if (strcmp(reply->error, "io.crewd.Manager.BadConfig") == 0)
+		print_config_errors(json_get_string(reply->params, "errors"));
 	else if (!print_known_error(reply))
 		print_plain_error(reply);
 	return crew_error_exit(reply->error);

@@ -21,6 +21,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_start },
 	{ .name = "terminate",
 	  .alias = "stop",
@@ -29,6 +30,7 @@ const struct verb verbs[] = {
 	  .options = "w",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_terminate },
 	{ .name = "kill",
 	  .usage = "NAME...",
@@ -36,6 +38,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_kill },
 	{ .name = "signal",
 	  .usage = "SIG NAME...",
@@ -43,6 +46,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 2,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_signal },
 	{ .name = "restart",
 	  .usage = "[--all-at-once] NAME...",
@@ -50,6 +54,7 @@ const struct verb verbs[] = {
 	  .options = "A",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_restart },
 	{ .name = "is-alive",
 	  .usage = "NAME",
@@ -80,6 +85,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_forget },
 	{ .name = "scale",
 	  .usage = "POOL N",
@@ -87,6 +93,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 2,
 	  .max = 2,
+	  .quiet = true,
 	  .run = ctl_scale },
 	{ .name = "logs",
 	  .usage = "[-f] [-n LINES] NAME",
@@ -104,12 +111,13 @@ const struct verb verbs[] = {
 	  .usage = "[--join]",
 	  .help = "end the daemon and its workers",
 	  .options = "j",
+	  .quiet = true,
 	  .run = ctl_shutdown },
 	{ .name = "apply",
 	  .usage = "[--timeout S] [--input TEXT | --input-file FILE] [--method M] [--params JSON] "
 		   "[--json-args] POOL [ARG...]",
 	  .help = "one task; waits, and prints its result",
-	  .options = "tiImpJ",
+	  .options = "tiImpa",
 	  .min = 1,
 	  .max = -1,
 	  .first = true,
@@ -119,7 +127,7 @@ const struct verb verbs[] = {
 		   "POOL "
 		   "[ARG...]",
 	  .help = "one task; prints its ID at once",
-	  .options = "iImpJ",
+	  .options = "iImpa",
 	  .min = 1,
 	  .max = -1,
 	  .first = true,
@@ -193,15 +201,19 @@ static const struct option long_options[] = {
 	{ "input-file", required_argument, NULL, 'I' },
 	{ "method", required_argument, NULL, 'm' },
 	{ "params", required_argument, NULL, 'p' },
-	{ "json-args", no_argument, NULL, 'J' },
+	{ "json-args", no_argument, NULL, 'a' },
 	{ "unordered", no_argument, NULL, 'u' },
 	{ "joblog", required_argument, NULL, 'L' },
 	{ "json-lines", no_argument, NULL, 'l' },
 	{ "progress", no_argument, NULL, 'P' },
 	{ "no-progress", no_argument, NULL, 'q' },
 	{ "help", no_argument, NULL, 'h' },
+	{ "json", no_argument, NULL, 'J' },
+	{ "socket", required_argument, NULL, 's' },
 	{ NULL, 0, NULL, 0 },
 };
+
+#define FOR_ALL "Js" /* options of crewctl itself, which may stand behind the verb as well */
 
 /* Seconds as a number, or with a unit. */
 static int take_timeout(struct ctl *ctl, const char *text)
@@ -239,15 +251,15 @@ static int take_lines(struct ctl *ctl, const char *text)
 static int take_option(struct ctl *ctl, int letter)
 {
 	bool *const flags[] = {
-		['w'] = &ctl->no_wait,	  ['A'] = &ctl->all_at_once, ['f'] = &ctl->follow,
-		['d'] = &ctl->dry_run,	  ['j'] = &ctl->join,	     ['J'] = &ctl->json_args,
-		['l'] = &ctl->json_lines, ['u'] = &ctl->unordered,   ['P'] = &ctl->progress,
-		['q'] = &ctl->no_progress
+		['w'] = &ctl->no_wait,	   ['A'] = &ctl->all_at_once, ['f'] = &ctl->follow,
+		['d'] = &ctl->dry_run,	   ['j'] = &ctl->join,	      ['a'] = &ctl->json_args,
+		['l'] = &ctl->json_lines,  ['u'] = &ctl->unordered,   ['P'] = &ctl->progress,
+		['q'] = &ctl->no_progress, ['J'] = &ctl->json
 	};
 	const char **const texts[] = {
 		['N'] = &ctl->name,   ['r'] = &ctl->restart,	['D'] = &ctl->directory,
 		['i'] = &ctl->input,  ['I'] = &ctl->input_file, ['m'] = &ctl->method,
-		['p'] = &ctl->params, ['L'] = &ctl->joblog
+		['p'] = &ctl->params, ['L'] = &ctl->joblog,	['s'] = &ctl->socket
 	};
 
 	if (letter == 't')
@@ -265,7 +277,7 @@ static int take_option(struct ctl *ctl, int letter)
 
 static int bad_option(const struct ctl *ctl, char **argv)
 {
-	const char *what = optopt && optopt < 256 && !strchr("wAfntdjNreDiImpJuLlPqh", optopt)
+	const char *what = optopt && optopt < 256 && !strchr("wAfntdjNreDiImpauLlPqhJs", optopt)
 				   ? "unknown option"
 				   : "option";
 
@@ -286,17 +298,21 @@ static int check_count(struct ctl *ctl)
 static int take_options(struct ctl *ctl, int argc, char **argv)
 {
 	const struct verb *v = ctl->verb;
-	const char *letters = v->stops || v->first ? "+hfn:" : "hfn:";
-	int letter, r;
+	const char *letters = v->stops || v->first ? "+hfn:s:" : "hfn:s:";
+	int letter;
 
+	opterr = 0;
+	optind = 0;
 	while ((letter = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
+		int r;
+
 		if (letter == 'h') {
 			verb_help(stdout, v);
 			exit(ctl_finish(CREW_EXIT_OK));
 		}
 		if (letter == '?' || letter == ':')
 			return bad_option(ctl, argv);
-		if (!strchr(v->options, letter))
+		if (!strchr(v->options, letter) && !strchr(FOR_ALL, letter))
 			return ctl_usage(ctl, "option %s is not for this verb", argv[optind - 1]);
 		r = take_option(ctl, letter);
 		if (r)

@@ -14,6 +14,7 @@ struct verb {
 	int min, max; /* arguments; max -1: any number */
 	bool stops;   /* options end at the first argument: a command follows */
 	bool first;   /* ... or at the second one: a pool, and what belongs to the task */
+	bool quiet;   /* has nothing to tell but that it is done: with --json, {} */
 	int (*run)(struct ctl *ctl);
 };
 

@@ -223,6 +223,10 @@ static void pass_end(const struct wire_child *c, struct slot *s)
 	if (s->noted)
 		return;
 	s->noted = true;
+	/* It was too quick for the keeper to say so in between, but it has been running. */
+	if (s->state != WIRE_RUNNING && c->pid && !c->step)
+		child.events->running(c->slot, c->pid, c->started);
+	s->state = WIRE_GONE;
 	child.events->ended(c->slot, &end);
 	if (ledger_run(c->slot) == c->run) /* else the next start has said so already */
 		send_about(WIRE_ACK, c->slot, c->run, 0, WIRE_MAIN);
@@ -248,13 +252,15 @@ static void on_child(const struct wire *w, int fds[], unsigned count)
 	}
 	if (!fresh && c->state == s->state)
 		return;
+	if (c->state == WIRE_GONE) {
+		pass_end(c, s);
+		return;
+	}
 	s->state = (uint8_t)c->state;
 	if (c->state == WIRE_STARTING)
 		child.events->forked(c->slot, c->pid);
 	else if (c->state == WIRE_RUNNING)
 		child.events->running(c->slot, c->pid, c->started);
-	else if (c->state == WIRE_GONE)
-		pass_end(c, s);
 }
 
 /* The texts come in a memfd that the keeper's reader wrote; its size was bounded there, and is

@@ -47,14 +47,23 @@ static void __attribute__((noreturn)) fail(enum wire_step step)
 	_exit(n == sizeof(f) ? 127 : 126);
 }
 
+/* Without a user of its own a worker is what crewd is: its names then only stand in for what is missing. */
+static void set_name(const char *name, const char *value, bool replace)
+{
+	if (replace || !environment_get(name))
+		environment_set(name, value);
+}
+
 static void set_identity(const struct conf *conf, const struct conf_identity *id)
 {
-	if (id->uid == CONF_NO_ID)
+	bool other = id->uid != CONF_NO_ID;
+
+	if (!id->user)
 		return;
-	environment_set("HOME", conf_text(conf, id->home));
-	environment_set("USER", conf_text(conf, id->user));
-	environment_set("LOGNAME", conf_text(conf, id->user));
-	environment_set("SHELL", conf_text(conf, id->shell));
+	set_name("HOME", conf_text(conf, id->home), other);
+	set_name("USER", conf_text(conf, id->user), other);
+	set_name("LOGNAME", conf_text(conf, id->user), other);
+	set_name("SHELL", conf_text(conf, id->shell), other);
 }
 
 static void set_environment(const struct slot *s, const struct conf *conf,
@@ -167,6 +176,8 @@ static void exec_along_path(char *const *argv)
 		if (snprintf(file, sizeof(file), "%.*s%s%s", (int)len, path, len ? "/" : "./",
 			     argv[0]) < (int)sizeof(file))
 			execve(file, argv, environment_vector());
+		if (errno == EACCES && access(file, F_OK) < 0)
+			errno = ENOENT; /* what cannot be looked into has it not, as for a shell */
 		if (errno != ENOENT && errno != ENOTDIR)
 			err = errno;
 		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
@@ -200,6 +211,15 @@ static void take_descriptors(const struct slot *s)
 		_exit(126);
 	if (write(status_fd, "", 1) != 1)
 		_exit(126);
+}
+
+/* Above the standard ones. Others' pipes among them: held by one that hangs before its exec, in a directory or
+ * a program that is not there, they would keep those others from being seen to have started. */
+static void keep_only(int fd)
+{
+	if (fd > 3)
+		close_range(3, (unsigned)fd - 1, 0);
+	close_range((unsigned)fd + 1, ~0u, 0);
 }
 
 /* Whom it is to run as; conf: the configuration in force, mine: what it runs, of pool p. */
@@ -247,6 +267,7 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 		fail(WIRE_STEP_SESSION);
 	cgroup_enter(s->name);
 	set_stdio(&io);
+	keep_only(status_fd);
 	set_limits(mine, p);
 	environment_begin(p->clean_environment);
 	set_identity(conf, id);
@@ -432,6 +453,7 @@ pid_t spawn_opener(int channel, const char *path, const struct wire *answer)
 		close_range(3, (unsigned)channel - 1, 0);
 	close_range((unsigned)channel + 1, ~0u, 0);
 	reset_signals();
+	keep_only(channel);
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 	w.log.err = fd < 0 ? errno : 0;
 	while (wire_send(channel, &w, &fd, fd >= 0) < 0 && errno == EAGAIN)

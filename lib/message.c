@@ -2,6 +2,7 @@
 
 #include "lib/message.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,8 +226,8 @@ static json_t *member(struct params *p, const char *name, bool required, const c
 
 	if (p->bad)
 		return NULL;
-	if (value)
-		p->seen++;
+	assert(p->asked_count < PARAMS_MAX);
+	p->asked[p->asked_count++] = name;
 	if (json_is_null(value))
 		value = NULL;
 	if (!value && required)
@@ -355,19 +356,27 @@ bool params_bytes(struct params *p, const char *name, const char **out, size_t *
 	return true;
 }
 
-/* The first that no reader asked for cannot be told from the count alone: so the readers are not asked to
- * keep names, and the last member is named. */
+static bool was_asked(const struct params *p, const char *name)
+{
+	for (unsigned i = 0; i < p->asked_count; i++)
+		if (strcmp(p->asked[i], name) == 0)
+			return true;
+	return false;
+}
+
 bool params_done(struct params *p)
 {
-	const char *key, *last = "";
+	const char *key;
 	json_t *value;
 
 	if (p->bad)
 		return false;
-	if (json_object_size(p->object) == p->seen)
-		return true;
-	json_object_foreach(p->object, key, value) last = key;
-	return wrong(p, last, "left out: there is no such parameter");
+	json_object_foreach(p->object, key, value)
+	{
+		if (!was_asked(p, key))
+			return wrong(p, key, "left out: there is no such parameter");
+	}
+	return true;
 }
 
 /* ---- writing ---------------------------------------------------------------------------------- */

@@ -54,13 +54,16 @@ void message_response_free(struct message_response *r);
  * Reading parameters. Set up with params_begin(); each reader returns true when there is a value
  * and it is right. An optional one that is absent or null: false, without an error. What is wrong
  * sets `bad` to the parameter's name (first one wins), and all later readers return false.
+ * Names are kept as they are: they have to live as long as `struct params`.
  */
+#define PARAMS_MAX 16 /* a method has fewer */
 struct params {
 	struct json_t *object; /* may be NULL */
 	const char *bad;       /* NULL: none so far */
 	const char *bad_why;   /* what would be right: "an integer from 0 to 10000" */
 	char why_space[96];
-	size_t seen; /* how many of the object's members have been read */
+	const char *asked[PARAMS_MAX]; /* names that have been read, there or not */
+	unsigned asked_count;
 };
 void params_begin(struct params *p, struct json_t *object);
 bool params_string(struct params *p, const char *name, bool required,

@@ -113,6 +113,13 @@ void keeper_renumber(const struct conf *next)
 	}
 }
 
+static void close_status(struct slot *s)
+{
+	close(s->status);
+	s->status = -1;
+	pending.execs--;
+}
+
 /* A byte: the child has taken its descriptors. End of file: exec is done. A record: what failed, and its
  * death comes soon. */
 static void read_status(struct slot *s)
@@ -129,9 +136,7 @@ static void read_status(struct slot *s)
 	n = read(s->status, &f, sizeof(f));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	close(s->status);
-	s->status = -1;
-	pending.execs--;
+	close_status(s);
 	if (n == sizeof(f)) {
 		s->told.step = f.step;
 		s->told.err = f.err;
@@ -154,6 +159,8 @@ static void worker_died(struct slot *s, const siginfo_t *si)
 		slot_unshared(s);
 		read_status(s);
 	}
+	if (s->status >= 0) /* another child has a copy of the other end, just now */
+		close_status(s);
 	wait4(s->told.pid, NULL, WNOHANG, &u);
 	table_reaped(s);
 	s->told.code = si->si_code;
@@ -174,7 +181,7 @@ static void manager_died(const siginfo_t *si)
 	if (!k.finishing)
 		log_error("keeper", "the manager ended (%s %d), starting another",
 			  si->si_code == CLD_EXITED ? "exit code" : "signal", si->si_status);
-	link_lost();
+	link_lost(si->si_code == CLD_KILLED && si->si_status == SIGKILL);
 }
 
 static void reap(void)

@@ -18,7 +18,7 @@
 #define PING_LIMIT  (10 * USEC_PER_SEC)
 #define DELAY_FIRST (50 * USEC_PER_MSEC)
 #define DELAY_MAX   (5 * USEC_PER_SEC)
-#define DELAY_READY (400 * USEC_PER_MSEC) /* most after one that had been ready */
+#define DELAY_READY (400 * USEC_PER_MSEC) /* most after one that was ready, or that was killed */
 #define LONG_LIFE   (5 * USEC_PER_SEC)	  /* the next one after it is started at once */
 #define A_TURN	    64
 
@@ -63,7 +63,7 @@ void link_begin(void)
 	}
 	if (k.link < 0 || k.manager < 0) {
 		k.manager = 0;
-		link_lost();
+		link_lost(false);
 		return;
 	}
 	k.incarnation++;
@@ -85,9 +85,9 @@ static void close_link(void)
 	k.link = -1;
 }
 
-void link_lost(void)
+void link_lost(bool killed)
 {
-	int64_t now = clock_now(), most = k.ready ? DELAY_READY : DELAY_MAX;
+	int64_t now = clock_now(), most = k.ready || killed ? DELAY_READY : DELAY_MAX;
 
 	close_link();
 	if (k.finishing)

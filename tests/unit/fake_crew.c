@@ -121,6 +121,11 @@ unsigned crew_total(void)
 	return FAKE_WEB;
 }
 
+unsigned crew_room(void)
+{
+	return CREW_WORKERS_MAX - FAKE_WEB - 1;
+}
+
 enum crew_run_error crew_run(const struct crew_run *run, struct worker **out)
 {
 	if (run->name && strcmp(run->name, "web-1") == 0)

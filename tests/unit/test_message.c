@@ -460,6 +460,10 @@ static void test_missing_and_unknown(void **state)
 	assert_true(params_string(&p, "name", true, &s));
 	assert_false(params_done(&p));
 	assert_string_equal(p.bad, "nmae");
+	with("{\"nmae\":1,\"name\":\"x\"}"); /* wherever it stands */
+	assert_true(params_string(&p, "name", true, &s));
+	assert_false(params_done(&p));
+	assert_string_equal(p.bad, "nmae");
 }
 
 static void test_first_wrong_one_counts(void **state)
