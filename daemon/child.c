@@ -42,7 +42,7 @@ static struct {
 	bool lost[CREW_WORKERS_MAX];
 	/* only during the hand-over */
 	struct found {
-		struct wire_child told;
+		struct wire_child told; /* run 0: nothing was */
 		int output, block, task_in, task_out;
 	} * found;
 	int serial; /* of the last reading of the configuration */
@@ -392,28 +392,43 @@ void child_catch_up(void)
 /* ---- hand-over --------------------------------------------------------------------------------
  */
 
+/* A slot is told twice when something happens to it meanwhile; its descriptors come with the first word. */
+static void merge_found(struct found *f, const struct wire_child *told, const struct came *came)
+{
+	bool again = f->told.run == told->run;
+	int *const mine[WIRE_CHILD_FDS] = { [WIRE_CHILD_LOG] = &f->output,
+					    [WIRE_CHILD_BLOCK] = &f->block,
+					    [WIRE_CHILD_IN] = &f->task_in,
+					    [WIRE_CHILD_OUT] = &f->task_out };
+
+	for (unsigned i = 0; i < WIRE_CHILD_FDS; i++) {
+		if (f->told.run && (!again || came->fds[i] >= 0))
+			close_fd(*mine[i]);
+		if (!again || came->fds[i] >= 0)
+			*mine[i] = came->fds[i];
+	}
+	f->told = *told;
+}
+
 static void keep_found(const struct wire *w, int fds[], unsigned count)
 {
 	struct came came = sort_fds(&w->child, fds, count);
+	const struct wire_child *c = &w->child;
 	struct found *f;
 
-	if (w->child.slot >= CREW_WORKERS_MAX) {
+	if (c->slot >= CREW_WORKERS_MAX || !c->run) {
 		for (unsigned i = 0; i < WIRE_CHILD_FDS; i++)
 			close_fd(came.fds[i]);
 		return;
 	}
-	f = &child.found[w->child.slot];
-	*f = (struct found){ .told = w->child,
-			     .output = came.fds[WIRE_CHILD_LOG],
-			     .block = came.fds[WIRE_CHILD_BLOCK],
-			     .task_in = came.fds[WIRE_CHILD_IN],
-			     .task_out = came.fds[WIRE_CHILD_OUT] };
-	child.slots[w->child.slot] = (struct slot){ .run = w->child.run,
-						    .state = (uint8_t)w->child.state,
-						    .output = f->output >= 0,
-						    .pipes = f->task_out >= 0 };
+	f = &child.found[c->slot];
+	merge_found(f, c, &came);
+	child.slots[c->slot] = (struct slot){ .run = c->run,
+					      .state = (uint8_t)c->state,
+					      .output = f->output >= 0,
+					      .pipes = f->task_out >= 0 };
 	if (came.lost_output || came.lost_pipes)
-		note_lost(w->child.slot);
+		note_lost(c->slot);
 }
 
 static void take_hello(const struct wire *w, const int fds[], unsigned count,

@@ -483,6 +483,41 @@ static void many_tasks(void)
 	finish(0);
 }
 
+/* Tasks that the keeper was asked for are done, whatever becomes of the manager; those in line too. */
+static void hand_over_tasks(void)
+{
+	bool theirs[SLOTS] = { false }; /* those whose end the first manager has not heard of */
+
+	if (hello.incarnation == 1) {
+		for (unsigned i = 0; i < SLOTS; i++) {
+			struct child_task task = { .args = "x", .args_size = 2, .count = 1 };
+
+			CHECK(start_task(i, EXEC, &task) == 0);
+		}
+		WAIT(seen[0].told);
+		raise(SIGKILL);
+	}
+	for (unsigned i = 0; i < CREW_WORKERS_MAX; i++) {
+		struct child_found f;
+
+		child_found(i, &f);
+		if (!f.run)
+			continue;
+		theirs[i] = true;
+		if (f.output >= 0)
+			close(f.output);
+		seen[i] = (struct seen){ .pipes = f.task_out >= 0,
+					 .ended = !f.alive,
+					 .in = f.task_in,
+					 .out = f.task_out,
+					 .end = f.end };
+	}
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (theirs[i])
+			ANSWER(i, "0d1p2p kept 1 1 x:", NULL, 0);
+	finish(0);
+}
+
 static void wrong_kind(void)
 {
 	struct child_task task = { .args = "x", .args_size = 2, .count = 1 };
@@ -650,6 +685,7 @@ static const struct scenario {
 	{ .name = "exec", .run = exec_tasks },
 	{ .name = "too big", .run = too_big },
 	{ .name = "many tasks", .run = many_tasks },
+	{ .name = "hand-over of tasks", .run = hand_over_tasks },
 	{ .name = "wrong kind", .run = wrong_kind },
 	{ .name = "hostile", .run = hostile },
 	{ .name = "descriptors run out", .run = descriptors_run_out, .descriptors = 64 },
