@@ -448,10 +448,6 @@ pid_t spawn_opener(int channel, const char *path, const struct wire *answer)
 
 	if (pid != 0)
 		return pid;
-	/* The ends of pipes that it has copies of must not be held for so long. */
-	if (channel > 3)
-		close_range(3, (unsigned)channel - 1, 0);
-	close_range((unsigned)channel + 1, ~0u, 0);
 	reset_signals();
 	keep_only(channel);
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
