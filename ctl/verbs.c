@@ -301,8 +301,6 @@ static int take_options(struct ctl *ctl, int argc, char **argv)
 	const char *letters = v->stops || v->first ? "+hfn:s:" : "hfn:s:";
 	int letter;
 
-	opterr = 0;
-	optind = 0;
 	while ((letter = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
 		int r;
 
