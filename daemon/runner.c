@@ -460,7 +460,7 @@ static void how_it_died(struct task *t, const struct worker *w, const struct chi
 
 	worker_describe_end(w, end, why, sizeof(why));
 	f = task_note_failure(t, TASK_WORKER_DIED, why);
-	if (!f->message || end->step)
+	if (!f || end->step)
 		return;
 	if (end->code == CLD_EXITED)
 		f->exitcode = end->status;
@@ -472,13 +472,16 @@ static void how_it_died(struct task *t, const struct worker *w, const struct chi
 static void process_ended(struct runner *r, struct task *t, const struct child_end *end)
 {
 	bool success = conf_is_success(def(r), end->status);
+	struct task_failure *f;
 	char why[64];
 
 	t->exitcode = end->status;
 	task_lend_result(t, r->line.len ? buf_data(&r->line) : "", r->line.len, TASK_TEXT);
 	if (!success) {
 		snprintf(why, sizeof(why), "exited %d", end->status);
-		task_note_failure(t, TASK_OWN, why)->exitcode = end->status;
+		f = task_note_failure(t, TASK_OWN, why);
+		if (f)
+			f->exitcode = end->status;
 	}
 	let_go(r, t);
 	taskpool_end_task(t, success ? TASK_SUCCEEDED : TASK_FAILED);

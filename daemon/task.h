@@ -44,6 +44,7 @@ struct task_failure {
 	bool has_code;
 	int64_t code; /* of a JSON-RPC error object */
 	char *data;   /* JSON text, owned; NULL: none */
+	size_t size;  /* of all this */
 };
 
 /* A caller that waits; lies inside the caller's state. The task is the owner's from here on. */
@@ -112,8 +113,11 @@ void task_set_state(struct task *t, enum task_state state);
 void task_lend_result(struct task *t, const char *data, size_t len, enum task_form form);
 /* Copies what is lent; when there is no memory for it the task has failed instead. */
 void task_keep_result(struct task *t);
-/* Notes why it fails; message is copied. The state is set by the caller. */
+/* Notes why it fails; message is copied. The state is set by the caller. NULL: only that it fails could be
+ * noted, for lack of memory. */
 struct task_failure *task_note_failure(struct task *t, enum task_error error, const char *message);
+/* What else its worker has said of it: JSON text, the task's from now on. A failure has been noted. */
+void task_note_data(struct task *t, char *data);
 
 unsigned task_count(void); /* of all pools, ended ones too */
 

@@ -66,10 +66,14 @@ static void take_error(struct task *t, const struct json_t *error)
 	const char *message = json_get_string(error, "message");
 	struct task_failure *f =
 		task_note_failure(t, TASK_OWN, message ? message : "an error without a message");
+	char *data;
 
-	f->has_code = f->message && json_get_int(error, "code", &f->code);
-	if (f->message && json_get(error, "data"))
-		f->data = json_text(json_get(error, "data"));
+	if (!f)
+		return;
+	f->has_code = json_get_int(error, "code", &f->code);
+	data = json_get(error, "data") ? json_text(json_get(error, "data")) : NULL;
+	if (data)
+		task_note_data(t, data);
 }
 
 static void take_response(struct runner *r, struct task *t, const struct message_response *m)
