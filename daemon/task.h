@@ -18,6 +18,7 @@
 #include "lib/list.h"
 
 struct taskpool;
+struct task_kind;
 struct task;
 
 /* enum name, text in the protocol */
@@ -60,6 +61,7 @@ struct task {
 	struct list by_id; /* task.c's */
 	uint64_t number;
 	struct taskpool *pool; /* never NULL: it lives as long as any task of it */
+	const struct task_kind *kind; /* that its payload is made for; the pool may have another now */
 	struct task_owner *owner;
 	uint32_t index; /* the owner's */
 	uint8_t state;	/* enum task_state */

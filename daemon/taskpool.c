@@ -305,7 +305,7 @@ void taskpool_give_back(struct task *t)
 	struct taskpool *tp = t->pool;
 
 	tp->in_hand--;
-	if (t->unwanted || tp->gate == TASKPOOL_TERMINATED) {
+	if (t->unwanted || tp->gate == TASKPOOL_TERMINATED || t->kind != tp->kind) {
 		finish(t, TASK_CANCELLED);
 		return;
 	}
@@ -370,8 +370,10 @@ static struct task *make_task(struct taskpool *tp, const struct task_request *r)
 
 	errno = ENOMEM;
 	t = size ? task_new(tp, size) : NULL;
-	if (t)
-		tp->kind->fill(r, t->payload);
+	if (!t)
+		return NULL;
+	t->kind = tp->kind;
+	t->kind->fill(r, t->payload);
 	return t;
 }
 
@@ -714,12 +716,14 @@ void taskpool_gone(struct pool *p)
 /* What waits was checked against the kind before. */
 static void change_kind(struct taskpool *tp, const struct task_kind *kind)
 {
-	if (tp->kind && tp->queued)
+	bool first = !tp->kind;
+
+	if (!first && tp->queued)
 		log_warning(tp->name, "its tasks are %s now: %u that wait are cancelled",
 			    kind->name, tp->queued);
-	if (tp->kind)
-		end_all_queued(tp, TASK_CANCELLED, NULL);
 	tp->kind = kind;
+	if (!first)
+		end_all_queued(tp, TASK_CANCELLED, NULL);
 }
 
 void taskpool_define(struct pool *p)
