@@ -65,17 +65,24 @@ struct task *runner_head(const struct runner *r)
 	return list_empty(&r->in_hand) ? NULL : list_entry(r->in_hand.next, struct task, link);
 }
 
+/* What was not sent as a whole cannot have been answered. */
+static struct task *if_asked(const struct runner *r, struct task *t)
+{
+	return t && r->channel && t->end <= channel_written(r->channel) ? t : NULL;
+}
+
+struct task *runner_oldest(const struct runner *r)
+{
+	return if_asked(r, runner_head(r));
+}
+
 struct task *runner_find(const struct runner *r, uint64_t number)
 {
-	list_foreach(e, next, &r->in_hand)
-	{
-		struct task *t = list_entry(e, struct task, link);
+	struct task *t = task_by_number(number);
 
-		/* What was not sent as a whole cannot have been answered. */
-		if (t->number == number)
-			return r->channel && t->end <= channel_written(r->channel) ? t : NULL;
-	}
-	return NULL;
+	if (!t || t->state != TASK_RUNNING || t->pool != r->pool || t->worker != r->worker->number)
+		return NULL;
+	return if_asked(r, t);
 }
 
 static void on_timer(void *arg);

@@ -66,8 +66,10 @@ void runner_on_changed(struct runner *r);
 void runner_on_recovered(struct runner *r, unsigned owed, bool dirty);
 
 /* ---- for the kinds ---- */
-struct task *runner_head(const struct runner *r);		   /* NULL: nothing is in hand */
-struct task *runner_find(const struct runner *r, uint64_t number); /* NULL: it was not asked */
+struct task *runner_head(const struct runner *r); /* NULL: nothing is in hand */
+/* NULL: it was not asked, or not as a whole yet. */
+struct task *runner_oldest(const struct runner *r);
+struct task *runner_find(const struct runner *r, uint64_t number);
 void runner_done(struct runner *r, struct task *t, enum task_state state);
 /* Its answers cannot be relied on: the oldest task in hand fails, the worker is killed. */
 void runner_distrust(struct runner *r, const char *what);

@@ -61,7 +61,8 @@ struct task {
 	struct list by_id; /* task.c's */
 	uint64_t number;
 	struct taskpool *pool; /* never NULL: it lives as long as any task of it */
-	const struct task_kind *kind; /* that its payload is made for; the pool may have another now */
+	const struct task_kind
+		*kind; /* that its payload is made for; the pool may have another now */
 	struct task_owner *owner;
 	uint32_t index; /* the owner's */
 	uint8_t state;	/* enum task_state */

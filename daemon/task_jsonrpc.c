@@ -111,7 +111,7 @@ static void answer(struct runner *r, const char *line, size_t len)
 		return;
 	}
 	t = m.has_id  ? runner_find(r, (uint64_t)m.id)
-	    : m.error ? runner_head(r) /* it could not read what it was asked */
+	    : m.error ? runner_oldest(r) /* it could not read what it was asked */
 		      : NULL;
 	if (t)
 		take_response(r, t, &m);
