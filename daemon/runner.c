@@ -240,21 +240,26 @@ void runner_when_idle(struct runner *r, enum runner_then then)
 	taskpool_look_at(r);
 }
 
-/* The worker is ended for what a task of it did, not by its own fault. */
-static void doom(struct runner *r, int sig)
+/* First of all: what follows must not find it able to take another task. */
+static void doom(struct runner *r)
 {
-	if (r->doomed)
-		return;
 	r->doomed = true;
 	set_timer(r);
-	taskpool_look_at(r);
+	taskpool_hide(r);
+}
+
+/* The worker is ended for what a task of it did, not by its own fault. */
+static void end_with_worker(struct runner *r, struct task *t, enum task_state state, int sig)
+{
+	doom(r);
+	let_go(r, t);
+	taskpool_end_task(t, state);
 	worker_replace(r->worker, sig);
 }
 
-void runner_take_away(struct runner *r, struct task *t)
+void runner_cancel(struct runner *r, struct task *t)
 {
-	let_go(r, t);
-	doom(r, def(r)->stop_signal);
+	end_with_worker(r, t, TASK_CANCELLED, def(r)->stop_signal);
 }
 
 static void on_overdue(struct runner *r)
@@ -265,9 +270,7 @@ static void on_overdue(struct runner *r)
 	snprintf(why, sizeof(why), "it took longer than its task-timeout of %s",
 		 text_duration_show(span, sizeof(span), def(r)->task_timeout));
 	task_note_failure(t, TASK_TIMED_OUT, why);
-	let_go(r, t);
-	doom(r, SIGKILL);
-	taskpool_end_task(t, TASK_FAILED);
+	end_with_worker(r, t, TASK_FAILED, SIGKILL);
 }
 
 static void on_timer(void *arg)
@@ -290,17 +293,15 @@ void runner_distrust(struct runner *r, const char *what)
 	struct task *t = runner_head(r);
 	char why[192];
 
-	r->doomed = true;
-	taskpool_look_at(r);
-	worker_distrust(r->worker, what);
-	if (!t) {
-		set_timer(r);
-		return;
+	doom(r);
+	if (t) {
+		r->excused = true;
+		snprintf(why, sizeof(why), "its worker %s", what);
+		task_note_failure(t, TASK_BAD_ANSWER, why);
+		let_go(r, t);
+		taskpool_end_task(t, TASK_FAILED);
 	}
-	snprintf(why, sizeof(why), "its worker %s", what);
-	task_note_failure(t, TASK_BAD_ANSWER, why);
-	let_go(r, t);
-	taskpool_end_task(t, TASK_FAILED);
+	worker_distrust(r->worker, what);
 }
 
 /* ---- answers ----------------------------------------------------------------------------------
@@ -310,16 +311,15 @@ static void too_big(struct runner *r)
 {
 	struct task *t = runner_head(r);
 
-	r->doomed = true;
-	taskpool_look_at(r);
 	if (t) {
 		task_note_failure(t, TASK_TOO_BIG, "its result is larger than 1 MiB");
-		let_go(r, t);
+		end_with_worker(r, t, TASK_FAILED, SIGKILL);
+	} else if (r->stale) { /* asked by the manager before */
+		doom(r);
+		worker_replace(r->worker, SIGKILL);
+	} else {
+		runner_distrust(r, "has written more than 1 MiB that no task asked for");
 	}
-	worker_replace(r->worker, SIGKILL);
-	set_timer(r);
-	if (t)
-		taskpool_end_task(t, TASK_FAILED);
 }
 
 /* An answer to a task of the manager before: nobody waits for it. */
@@ -526,7 +526,7 @@ static void give_back_rest(struct runner *r)
 static void forget_process(struct runner *r)
 {
 	close_channel(r);
-	r->closed = r->doomed = r->stale = false;
+	r->closed = r->doomed = r->excused = r->stale = false;
 	r->owed = r->given = r->done = 0;
 	loop_timer_off(&r->timer);
 	ledger_set_owed(r->worker->slot, 0, false);
@@ -543,6 +543,8 @@ int64_t runner_on_ended(struct runner *r, const struct child_end *end)
 	head = runner_head(r);
 	if (r->stale || r->doomed) {
 		/* nothing it has in hand is its fault */
+		if (r->excused && !r->done)
+			delay = def(r)->restart_delay;
 	} else if (head && r->kind->per_task && !end->step && end->code == CLD_EXITED) {
 		process_ended(r, head, end);
 	} else if (head && has_begun(r, head)) {

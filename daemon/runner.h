@@ -30,6 +30,7 @@ struct runner {
 	unsigned given;	  /* tasks that this process was given ... */
 	unsigned done;	  /* ... and has answered */
 	bool doomed;	  /* it is being ended for what it did: nothing it says counts any more */
+	bool excused;	  /* it did that with a task in hand, which may be why */
 	enum runner_then then;
 	/* taken over from the manager before: answers to tasks that are lost, to be thrown away */
 	bool stale;
@@ -49,8 +50,8 @@ void runner_free(struct runner *r);				    /* nothing is in hand */
 bool runner_may_take(const struct runner *r);
 /* Gives it a queued task. 0; -1: it cannot be given to anyone, its failure has been noted. */
 int runner_give(struct runner *r, struct task *t);
-/* Ends a task it has in hand: the worker is ended, and replaced. The task is the caller's then. */
-void runner_take_away(struct runner *r, struct task *t);
+/* Ends a task it has in hand: the worker is ended, and replaced. */
+void runner_cancel(struct runner *r, struct task *t);
 /* As soon as its hand is empty, which may be now. */
 void runner_when_idle(struct runner *r, enum runner_then then);
 /* The same worker under a task pool's definition of another kind, or none: what it has is given back. */

@@ -198,6 +198,11 @@ static void give_all(struct taskpool *tp)
 	tell_room(tp);
 }
 
+void taskpool_hide(struct runner *r)
+{
+	place(r->pool, r);
+}
+
 void taskpool_look_at(struct runner *r)
 {
 	struct taskpool *tp = r->pool;
@@ -421,15 +426,10 @@ void taskpool_disown(struct task *t)
 
 void taskpool_cancel(struct task *t)
 {
-	struct runner *r;
-
-	if (t->state == TASK_QUEUED) {
+	if (t->state == TASK_QUEUED)
 		end_queued(t, TASK_CANCELLED);
-	} else if (t->state == TASK_RUNNING) {
-		r = runner_of(t->pool, t->worker);
-		runner_take_away(r, t);
-		taskpool_end_task(t, TASK_CANCELLED);
-	}
+	else if (t->state == TASK_RUNNING)
+		runner_cancel(runner_of(t->pool, t->worker), t);
 }
 
 void taskpool_fetched(struct task *t)
@@ -479,10 +479,8 @@ static void cancel_in_hand(struct taskpool *tp)
 		struct runner *r = tp->pool->workers[i]->runner;
 		struct task *t;
 
-		while (r && (t = runner_head(r))) {
-			runner_take_away(r, t);
-			taskpool_end_task(t, TASK_CANCELLED);
-		}
+		while (r && (t = runner_head(r)))
+			runner_cancel(r, t);
 	}
 }
 

@@ -102,5 +102,6 @@ void taskpool_release(struct worker *w, enum runner_then then);
 void taskpool_end_task(struct task *t, enum task_state state);
 void taskpool_give_back(struct task *t); /* to the head of the queue */
 void taskpool_look_at(struct runner *r); /* whether it can take a task may have changed */
+void taskpool_hide(struct runner *r);	 /* it can take none any more */
 
 #endif

@@ -584,8 +584,8 @@ static void restart_excused(struct worker *w, const struct child_end *end, pid_t
 {
 	timer_at(w, loop_now() + delay);
 	set_state(w, WORKER_BACKOFF, end);
-	log_end(w, pid, " with a task in hand, starting again");
-	if (delay == 0)
+	log_end(w, pid, ", starting again");
+	if (delay == 0 && w->state == WORKER_BACKOFF) /* who was told may have stopped it */
 		start_after_delay(w);
 }
 
@@ -610,7 +610,7 @@ static void restart_later(struct worker *w, const struct child_end *end, pid_t p
 	else
 		snprintf(next, sizeof(next), ", restart in %s", span);
 	log_end(w, pid, next);
-	if (delay == 0)
+	if (delay == 0 && w->state == WORKER_BACKOFF)
 		start_after_delay(w);
 }
 
