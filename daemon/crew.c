@@ -189,6 +189,12 @@ static void on_worker_changed(struct worker *w, enum worker_state from)
 		runner_on_changed(w->runner);
 }
 
+static void on_worker_able(struct worker *w)
+{
+	if (w->runner)
+		runner_on_changed(w->runner);
+}
+
 static int64_t on_worker_ending(struct worker *w, const struct child_end *end)
 {
 	return w->runner ? runner_on_ended(w->runner, end) : -1;
@@ -782,7 +788,7 @@ static int recover(void)
 int crew_init(const struct crew_setup *setup, int block)
 {
 	static const struct worker_observer observer = { on_worker_changed, on_worker_pid,
-							 on_worker_ending };
+							 on_worker_ending, on_worker_able };
 	static const struct pool_events pool_events = { add_worker, drop_worker, drop_pool,
 							on_up_changed };
 

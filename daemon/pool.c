@@ -33,7 +33,7 @@ bool pool_is_alive(const struct pool *p)
 bool pool_is_up(const struct pool *p)
 {
 	if (p->tasks && p->tasks->kind->per_task)
-		return p->wanted;
+		return p->wanted && !p->fresh;
 	return p->wanted && p->count >= pool_size(p) &&
 	       p->in_state[WORKER_RUNNING] + p->exited_well >= pool_size(p);
 }

@@ -147,7 +147,7 @@ bool runner_may_take(const struct runner *r)
 	if (r->doomed || r->then != RUNNER_STAYS || w->leaving)
 		return false;
 	if (per_task(r))
-		return !worker_is_alive(w) && w->state == WORKER_STOPPED && !w->off && !r->count;
+		return w->state == WORKER_STOPPED && !w->off && !w->fresh && !r->count;
 	return w->state == WORKER_RUNNING && r->channel && !r->closed && !r->stale &&
 	       r->kind == task_kind_of(def(r)) && r->count < def(r)->prefetch && !is_used_up(r) &&
 	       channel_waiting(r->channel) < WAITING_MARK;

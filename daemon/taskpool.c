@@ -166,6 +166,10 @@ static bool give(struct taskpool *tp, struct task *t)
 {
 	struct runner *r = may_give(tp) ? next_runner(tp) : NULL;
 
+	while (r && !runner_may_take(r)) {
+		place(tp, r);
+		r = next_runner(tp);
+	}
 	if (!r)
 		return false;
 	if (list_linked(&t->link)) {
@@ -193,8 +197,12 @@ static void tell_room(struct taskpool *tp)
 
 static void give_all(struct taskpool *tp)
 {
+	if (tp->giving)
+		return;
+	tp->giving = true;
 	while (!list_empty(&tp->queue) && give(tp, list_entry(tp->queue.next, struct task, link)))
 		;
+	tp->giving = false;
 	tell_room(tp);
 }
 

@@ -35,7 +35,8 @@ struct taskpool {
 	const struct task_kind *kind;
 	enum taskpool_gate gate;
 	bool refused; /* a task, as too many waited */
-	bool ended;   /* not open, all is done, and its workers have been told to end */
+	bool giving; /* what waits is being given out: a worker's change of state need not begin it again */
+	bool ended; /* not open, all is done, and its workers have been told to end */
 	struct list queue;
 	unsigned queued, in_hand;
 	uint64_t accepted, succeeded, failed, cancelled;
