@@ -243,12 +243,28 @@ void pool_init(struct pool *p, const char *name)
 	p->step.arg = p;
 }
 
-/* What could not be started may well start with what the new definition says. */
+/* What could not be started may well start with what the new definition says; and workers of task pools
+ * do not stay where they have ended. */
 static void retry_failed(struct pool *p)
 {
-	for (unsigned i = 0; i < p->count; i++)
-		if (p->workers[i]->state == WORKER_FAILED)
-			worker_start(p->workers[i]);
+	for (unsigned i = 0; i < p->count; i++) {
+		struct worker *w = p->workers[i];
+
+		if (w->state == WORKER_FAILED ||
+		    (w->state == WORKER_EXITED && p->def->tasks && p->wanted))
+			worker_start(w);
+	}
+}
+
+/* Those of exec that waited for a task without a process have to have one now. */
+static void start_waiting(struct pool *p)
+{
+	for (unsigned i = 0; i < p->count && p->wanted; i++) {
+		struct worker *w = p->workers[i];
+
+		if (w->state == WORKER_STOPPED && !w->off && !w->leaving)
+			worker_set_fresh(w);
+	}
 }
 
 void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool *def,
@@ -257,6 +273,7 @@ void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool
 	bool first = !p->def;
 	uint64_t hash = conf_process_hash(conf, def);
 	bool changed = !first && hash != p->process_hash;
+	bool was_exec = !first && p->def->tasks == CONF_TASKS_EXEC;
 
 	p->conf = conf;
 	p->def = def;
@@ -270,6 +287,8 @@ void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool
 		retry_failed(p);
 	if (!p->is_run)
 		taskpool_define(p);
+	if (was_exec && def->tasks != CONF_TASKS_EXEC)
+		start_waiting(p);
 	pool_mark(p);
 }
 

@@ -181,8 +181,6 @@ static int start_process(struct runner *r, struct task *t)
 	struct task_exec_view v;
 
 	task_exec_view(t, &v);
-	r->kind = &task_exec;
-	r->given = r->done = 0;
 	if (worker_start_task(r->worker, &(struct child_task){ .args = v.args,
 							       .args_size = v.args_size,
 							       .count = v.count,
@@ -222,7 +220,8 @@ static void leave_if_idle(struct runner *r)
 
 	if (r->count || r->stale)
 		return;
-	if (then == RUNNER_STAYS && is_used_up(r) && worker_is_alive(r->worker) && !per_task(r))
+	if (then == RUNNER_STAYS && worker_is_alive(r->worker) &&
+	    (per_task(r) ? !r->kind->per_task : is_used_up(r)))
 		then = RUNNER_RESTARTS;
 	if (then == RUNNER_STAYS)
 		return;
@@ -444,8 +443,6 @@ static const struct channel_events channel_events = {
 
 void runner_on_pipes(struct runner *r, int in, int out)
 {
-	const struct task_kind *kind = task_kind_of(def(r));
-
 	close_channel(r);
 	r->channel = channel_new(in, out, &channel_events, r);
 	if (!r->channel) {
@@ -453,10 +450,6 @@ void runner_on_pipes(struct runner *r, int in, int out)
 		return;
 	}
 	r->closed = false;
-	if (kind && !per_task(r)) {
-		r->kind = kind;
-		r->given = r->done = 0;
-	}
 	taskpool_look_at(r);
 }
 
@@ -483,13 +476,16 @@ static void process_ended(struct runner *r, struct task *t, const struct child_e
 	char why[64];
 
 	t->exitcode = end->status;
-	task_lend_result(t, r->line.len ? buf_data(&r->line) : "", r->line.len, TASK_TEXT);
-	if (!success) {
+	if (success && !r->channel) {
+		task_note_failure(t, TASK_BAD_ANSWER, "there was no descriptor to read its result");
+		success = false;
+	} else if (!success) {
 		snprintf(why, sizeof(why), "exited %d", end->status);
 		f = task_note_failure(t, TASK_OWN, why);
 		if (f)
 			f->exitcode = end->status;
 	}
+	task_lend_result(t, r->line.len ? buf_data(&r->line) : "", r->line.len, TASK_TEXT);
 	let_go(r, t);
 	taskpool_end_task(t, success ? TASK_SUCCEEDED : TASK_FAILED);
 }
@@ -546,6 +542,7 @@ int64_t runner_on_ended(struct runner *r, const struct child_end *end)
 		if (r->excused && !r->done)
 			delay = def(r)->restart_delay;
 	} else if (head && r->kind->per_task && !end->step && end->code == CLD_EXITED) {
+		delay = 0;
 		process_ended(r, head, end);
 	} else if (head && has_begun(r, head)) {
 		if (!r->done)
@@ -557,10 +554,28 @@ int64_t runner_on_ended(struct runner *r, const struct child_end *end)
 	return delay;
 }
 
+/* What it is told and what it says is of the kind that was in force when it was started. */
+static void process_begins(struct runner *r)
+{
+	r->kind = task_kind_of(def(r));
+	r->given = r->done = 0;
+}
+
 void runner_on_changed(struct runner *r)
 {
+	if (r->worker->state == WORKER_STARTING)
+		process_begins(r);
 	leave_if_idle(r);
 	taskpool_look_at(r);
+}
+
+void runner_on_defined(struct runner *r)
+{
+	set_timer(r);
+	if (per_task(r) && worker_is_alive(r->worker) && !r->count && !r->stale)
+		runner_when_idle(r, RUNNER_RESTARTS); /* begun as something else */
+	else
+		taskpool_look_at(r);
 }
 
 void runner_on_recovered(struct runner *r, unsigned owed, bool dirty)

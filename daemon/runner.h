@@ -63,6 +63,8 @@ void runner_on_pipes(struct runner *r, int in, int out);
  * if that is not to be held against it; -1: by policy. */
 int64_t runner_on_ended(struct runner *r, const struct child_end *end);
 void runner_on_changed(struct runner *r);
+/* Its pool has another definition. */
+void runner_on_defined(struct runner *r);
 /* The manager was replaced: what the ledger says of what the worker had in hand. */
 void runner_on_recovered(struct runner *r, unsigned owed, bool dirty);
 

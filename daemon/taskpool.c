@@ -752,7 +752,7 @@ void taskpool_define(struct pool *p)
 			continue;
 		taskpool_enter(p->workers[i]);
 		if (p->workers[i]->runner)
-			place(p->tasks, p->workers[i]->runner);
+			runner_on_defined(p->workers[i]->runner);
 	}
 }
 
