@@ -572,7 +572,8 @@ void runner_on_changed(struct runner *r)
 void runner_on_defined(struct runner *r)
 {
 	set_timer(r);
-	if (per_task(r) && worker_is_alive(r->worker) && !r->count && !r->stale)
+	if (per_task(r) && worker_is_alive(r->worker) && r->worker->state != WORKER_STOPPING &&
+	    !r->count && !r->stale)
 		runner_when_idle(r, RUNNER_RESTARTS); /* begun as something else */
 	else
 		taskpool_look_at(r);

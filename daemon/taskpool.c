@@ -228,7 +228,6 @@ static void free_if_unused(struct taskpool *tp)
 	if (tp->pool || tp->tasks)
 		return;
 	loop_timer_off(&tp->expire);
-	loop_timer_off(&tp->shrink);
 	free(tp->idle);
 	free(tp);
 }
@@ -260,6 +259,14 @@ static void on_expire(void *arg)
 	}
 	tp->tasks--;
 	free_if_unused(tp);
+}
+
+static void set_ttl(struct taskpool *tp, int64_t ttl)
+{
+	tp->result_ttl = ttl;
+	if (!list_empty(&tp->results))
+		loop_timer_at(&tp->expire,
+			      list_entry(tp->results.next, struct task, link)->finished + ttl);
 }
 
 static void keep(struct taskpool *tp, struct task *t)
@@ -570,7 +577,8 @@ void taskpool_leave(struct worker *w)
 
 void taskpool_release(struct worker *w, enum runner_then then)
 {
-	if (w->runner)
+	/* One that is dead has nothing to finish. */
+	if (w->runner && (worker_is_alive(w) || then == RUNNER_STAYS))
 		runner_when_idle(w->runner, then);
 	else if (then == RUNNER_STOPS)
 		worker_stop(w);
@@ -713,6 +721,7 @@ void taskpool_gone(struct pool *p)
 	tp->gate = TASKPOOL_TERMINATED;
 	abandon_all(p);
 	end_all_queued(tp, TASK_CANCELLED, NULL);
+	loop_timer_off(&tp->shrink);
 	p->tasks = NULL;
 	tp->pool = NULL;
 	events->drained(tp);
@@ -744,7 +753,7 @@ void taskpool_define(struct pool *p)
 		p->tasks = taskpool_new(p);
 	if (!p->tasks)
 		return;
-	p->tasks->result_ttl = p->def->result_ttl;
+	set_ttl(p->tasks, p->def->result_ttl);
 	if (p->tasks->kind != kind)
 		change_kind(p->tasks, kind);
 	for (unsigned i = 0; i < p->count; i++) {
