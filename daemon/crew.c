@@ -613,6 +613,11 @@ bool crew_is_ending(void)
 	return crew.shutdown == LEDGER_SHUTDOWN;
 }
 
+void crew_look_at_end(void)
+{
+	loop_defer(&crew.shutdown_step);
+}
+
 bool crew_is_shutting_down(void)
 {
 	return crew.shutdown != LEDGER_NO_SHUTDOWN;

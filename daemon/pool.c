@@ -256,6 +256,14 @@ static void retry_failed(struct pool *p)
 	}
 }
 
+/* The pool was on its way out and is not any more. */
+static void start_stopped(struct pool *p)
+{
+	for (unsigned i = 0; i < p->count && p->wanted; i++)
+		if (!worker_is_alive(p->workers[i]))
+			worker_start(p->workers[i]);
+}
+
 /* Those of exec that waited for a task without a process have to have one now. */
 static void start_waiting(struct pool *p)
 {
@@ -274,6 +282,7 @@ void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool
 	uint64_t hash = conf_process_hash(conf, def);
 	bool changed = !first && hash != p->process_hash;
 	bool was_exec = !first && p->def->tasks == CONF_TASKS_EXEC;
+	bool back = p->removed;
 
 	p->conf = conf;
 	p->def = def;
@@ -285,6 +294,8 @@ void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool
 	p->roll_next = 0;
 	if (changed)
 		retry_failed(p);
+	if (back)
+		start_stopped(p);
 	if (!p->is_run)
 		taskpool_define(p);
 	if (was_exec && def->tasks != CONF_TASKS_EXEC)
@@ -292,8 +303,13 @@ void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool
 	pool_mark(p);
 }
 
+/* The keeper starts what the configuration in force says, which is nothing of this pool: what is not alive
+ * now will not be. Those that are go on with tasks that wait. */
 void pool_remove(struct pool *p)
 {
 	p->removed = p->resize = true;
+	for (unsigned i = 0; i < p->count; i++)
+		if (!worker_is_alive(p->workers[i]))
+			worker_stop(p->workers[i]);
 	pool_mark(p);
 }

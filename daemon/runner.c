@@ -137,7 +137,7 @@ static bool is_used_up(const struct runner *r)
 {
 	unsigned limit = def(r)->max_tasks_per_worker;
 
-	return limit && r->given >= limit;
+	return limit && r->given >= limit && !r->worker->pool->removed;
 }
 
 bool runner_may_take(const struct runner *r)

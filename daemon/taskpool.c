@@ -125,7 +125,9 @@ static void shrink_later(struct taskpool *tp)
 
 static bool may_give(const struct taskpool *tp)
 {
-	return tp->pool && tp->pool->wanted && !crew_is_ending();
+	if (!tp->pool || !tp->pool->wanted || crew_is_ending())
+		return false;
+	return !tp->pool->removed || !tp->kind->per_task; /* no process can be started any more */
 }
 
 static void set_idle(struct taskpool *tp, unsigned number, bool idle)
@@ -594,18 +596,23 @@ static bool is_dead(const struct taskpool *tp)
 {
 	const struct pool *p = tp->pool;
 
-	if (tp->kind->per_task || pool_is_alive(p) || p->in_state[WORKER_BACKOFF])
-		return false;
-	if (crew_is_shutting_down()) /* none is started any more */
+	if (p->removed && tp->kind->per_task)
 		return true;
-	return p->count && p->in_state[WORKER_FAILED] == p->count && !p->fresh && !p->resize;
+	if (pool_is_alive(p) || p->in_state[WORKER_BACKOFF])
+		return false;
+	if (crew_is_shutting_down() || p->removed) /* none is started any more */
+		return true;
+	return !tp->kind->per_task && p->count && p->in_state[WORKER_FAILED] == p->count &&
+	       !p->fresh && !p->resize;
 }
 
 static void fail_queued(struct taskpool *tp)
 {
 	char why[600], how[512] = "crewd is shutting down";
 
-	if (tp->pool->count && !crew_is_shutting_down())
+	if (tp->pool->removed)
+		strcpy(how, "the pool was removed from the configuration");
+	else if (tp->pool->count && !crew_is_shutting_down())
 		worker_why(tp->pool->workers[0], how, sizeof(how));
 	snprintf(why, sizeof(why), "no worker of %s is left: %s", tp->name, how);
 	log_warning(tp->name, "%u tasks fail: no worker is left", tp->queued);
@@ -621,6 +628,8 @@ void taskpool_step(struct taskpool *tp)
 	end_when_done(tp);
 	if (tp->pool->removed)
 		tp->pool->resize = true;
+	if (crew_is_shutting_down())
+		crew_look_at_end();
 	shrink_later(tp);
 }
 

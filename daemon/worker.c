@@ -543,7 +543,7 @@ static void on_timer(void *arg)
 
 static bool wants_restart(const struct worker *w, bool success)
 {
-	if (hold_restarts || w->leaving)
+	if (hold_restarts || w->leaving || w->pool->removed)
 		return false;
 	switch ((enum conf_restart)w->pool->def->restart) {
 	case CONF_RESTART_ALWAYS:
@@ -649,7 +649,7 @@ static void end_by_policy(struct worker *w, const struct child_end *end, pid_t p
 
 static void end_as_told(struct worker *w, const struct child_end *end, pid_t pid)
 {
-	bool again = w->start_again && !w->leaving && !hold_restarts;
+	bool again = w->start_again && !w->leaving && !hold_restarts && !w->pool->removed;
 
 	w->start_again = false;
 	set_state(w, WORKER_STOPPED, end);
