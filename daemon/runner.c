@@ -86,6 +86,7 @@ struct task *runner_find(const struct runner *r, uint64_t number)
 }
 
 static void on_timer(void *arg);
+static void limit_stale(struct runner *r);
 
 static void set_timer(struct runner *r)
 {
@@ -253,7 +254,8 @@ static void end_with_worker(struct runner *r, struct task *t, enum task_state st
 	doom(r);
 	let_go(r, t);
 	taskpool_end_task(t, state);
-	worker_replace(r->worker, sig);
+	if (!r->ended)
+		worker_replace(r->worker, sig);
 }
 
 void runner_cancel(struct runner *r, struct task *t)
@@ -278,6 +280,8 @@ static void on_timer(void *arg)
 
 	if (r->closed)
 		worker_distrust(r->worker, "has closed its standard input or output");
+	else if (r->stale)
+		worker_replace(r->worker, SIGKILL);
 	else if (runner_head(r))
 		on_overdue(r);
 }
@@ -300,7 +304,8 @@ void runner_distrust(struct runner *r, const char *what)
 		let_go(r, t);
 		taskpool_end_task(t, TASK_FAILED);
 	}
-	worker_distrust(r->worker, what);
+	if (!r->ended)
+		worker_distrust(r->worker, what);
 }
 
 /* ---- answers ----------------------------------------------------------------------------------
@@ -315,7 +320,8 @@ static void too_big(struct runner *r)
 		end_with_worker(r, t, TASK_FAILED, SIGKILL);
 	} else if (r->stale) { /* asked by the manager before */
 		doom(r);
-		worker_replace(r->worker, SIGKILL);
+		if (!r->ended)
+			worker_replace(r->worker, SIGKILL);
 	} else {
 		runner_distrust(r, "has written more than 1 MiB that no task asked for");
 	}
@@ -326,7 +332,9 @@ static void throw_away(struct runner *r)
 {
 	if (r->owed)
 		r->owed--;
-	if (!r->owed)
+	ledger_set_owed(r->worker->slot, r->owed, r->dirty);
+	limit_stale(r);
+	if (!r->owed && !r->ended)
 		worker_replace(r->worker, def(r)->stop_signal);
 }
 
@@ -379,13 +387,13 @@ static void on_data(void *arg, const char *data, size_t len)
 static void note_owed(const struct runner *r, bool dirty)
 {
 	uint64_t sent = channel_written(r->channel);
-	unsigned whole = 0;
+	unsigned whole = r->count;
 
-	list_foreach(e, next, &r->in_hand)
-	{
-		if (list_entry(e, struct task, link)->end > sent)
+	/* In the order they were given: those that were not sent are the last. */
+	for (const struct list *e = r->in_hand.prev; e != &r->in_hand; e = e->prev) {
+		if (list_entry(e, const struct task, link)->end <= sent)
 			break;
-		whole++;
+		whole--;
 	}
 	ledger_set_owed(r->worker->slot, whole, dirty);
 }
@@ -522,7 +530,7 @@ static void give_back_rest(struct runner *r)
 static void forget_process(struct runner *r)
 {
 	close_channel(r);
-	r->closed = r->doomed = r->excused = r->stale = false;
+	r->closed = r->doomed = r->excused = r->stale = r->dirty = r->ended = false;
 	r->owed = r->given = r->done = 0;
 	loop_timer_off(&r->timer);
 	ledger_set_owed(r->worker->slot, 0, false);
@@ -530,12 +538,14 @@ static void forget_process(struct runner *r)
 
 int64_t runner_on_ended(struct runner *r, const struct child_end *end)
 {
-	/* One that has done its work may go when it likes; the next is needed at once. */
-	int64_t delay = r->stale || r->done ? 0 : -1;
+	int64_t delay;
 	struct task *head;
 
+	r->ended = true;
 	if (r->channel)
 		channel_drain(r->channel);
+	/* One that has done its work may go when it likes; the next is needed at once. */
+	delay = r->stale || r->done ? 0 : -1;
 	head = runner_head(r);
 	if (r->stale || r->doomed) {
 		/* nothing it has in hand is its fault */
@@ -579,16 +589,36 @@ void runner_on_defined(struct runner *r)
 		taskpool_look_at(r);
 }
 
-void runner_on_recovered(struct runner *r, unsigned owed, bool dirty)
+void runner_on_found(struct runner *r, unsigned owed, bool dirty)
 {
 	r->stale = owed || dirty || r->kind->per_task;
 	r->owed = owed;
-	if (!r->stale || r->kind->per_task)
+	r->dirty = dirty;
+	taskpool_hide(r);
+}
+
+/* Its task may hang: it has as long for it as if it began now. */
+static void limit_stale(struct runner *r)
+{
+	r->timer.fn = on_timer;
+	r->timer.arg = r;
+	if (def(r)->task_timeout)
+		loop_timer_at(&r->timer, loop_now() + def(r)->task_timeout);
+}
+
+void runner_on_recovered(struct runner *r)
+{
+	if (!worker_is_alive(r->worker))
+		forget_process(r);
+	if (!r->stale)
+		return;
+	limit_stale(r);
+	if (r->kind->per_task)
 		return;
 	/* What it was asked as a whole it goes on with; the end of its input tells it to end then. */
-	if (!owed || !r->channel)
+	if (!r->owed || !r->channel)
 		worker_replace(r->worker, def(r)->stop_signal);
-	else if (!dirty) {
+	else if (!r->dirty) {
 		channel_close_input(r->channel);
 		child_close_input(r->worker->slot);
 	}

@@ -33,8 +33,9 @@ struct runner {
 	bool excused;	  /* it did that with a task in hand, which may be why */
 	enum runner_then then;
 	/* taken over from the manager before: answers to tasks that are lost, to be thrown away */
-	bool stale;
+	bool stale, dirty;
 	unsigned owed;
+	bool ended;	    /* its process has, and is being taken leave of */
 	int64_t head_since; /* since when the oldest in hand is the oldest */
 	int64_t idle_since;
 	struct loop_timer timer; /* task-timeout of the oldest in hand; grace after `closed` */
@@ -65,8 +66,10 @@ int64_t runner_on_ended(struct runner *r, const struct child_end *end);
 void runner_on_changed(struct runner *r);
 /* Its pool has another definition. */
 void runner_on_defined(struct runner *r);
-/* The manager was replaced: what the ledger says of what the worker had in hand. */
-void runner_on_recovered(struct runner *r, unsigned owed, bool dirty);
+/* The manager was replaced: what the ledger says of what the worker had in hand; then, once it is known
+ * whether it is still there. */
+void runner_on_found(struct runner *r, unsigned owed, bool dirty);
+void runner_on_recovered(struct runner *r);
 
 /* ---- for the kinds ---- */
 struct task *runner_head(const struct runner *r); /* NULL: nothing is in hand */

@@ -779,3 +779,12 @@ void taskpool_restore(struct taskpool *tp, enum taskpool_gate gate)
 	tp->gate = gate < TASKPOOL_GATE_COUNT ? gate : TASKPOOL_OPEN;
 	tp->ended = tp->gate != TASKPOOL_OPEN && !tp->pool->wanted;
 }
+
+void taskpool_recovered(struct taskpool *tp)
+{
+	unsigned size = tp->pool->count;
+
+	while (size && tp->pool->workers[size - 1]->leaving)
+		size--;
+	resize(tp, size);
+}

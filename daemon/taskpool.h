@@ -95,7 +95,9 @@ void taskpool_leave(struct worker *w);
 void taskpool_step(struct taskpool *tp);
 /* Replaces workers of an older definition, a new one first. True: there is more to do. */
 bool taskpool_roll(struct taskpool *tp);
+/* After another manager: the gate; and, once its workers are known, how far it had grown. */
 void taskpool_restore(struct taskpool *tp, enum taskpool_gate gate);
+void taskpool_recovered(struct taskpool *tp);
 /* Stops or restarts a worker when it has nothing in hand. */
 void taskpool_release(struct worker *w, enum runner_then then);
 
