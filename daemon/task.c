@@ -240,6 +240,8 @@ void task_keep_result(struct task *t)
 								  : NULL;
 	if (!copy) {
 		drop_result(t);
+		if (t->state != TASK_SUCCEEDED)
+			return;
 		task_note_failure(t, TASK_BAD_ANSWER, "there was no memory to keep its result");
 		t->state = TASK_FAILED;
 		return;

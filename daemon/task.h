@@ -62,13 +62,13 @@ struct task {
 	uint64_t number;
 	struct taskpool *pool; /* never NULL: it lives as long as any task of it */
 	const struct task_kind
-		*kind; /* that its payload is made for; the pool may have another now */
-	struct task_owner *owner;
-	uint32_t index; /* the owner's */
-	uint8_t state;	/* enum task_state */
-	uint8_t form;	/* of its result: enum task_form */
-	bool unwanted;	/* nobody will ask for its result */
-	bool fetched;	/* somebody has, and it goes as soon as nobody awaits it */
+		*kind;		  /* that its payload is made for; the pool may have another now */
+	struct task_owner *owner; /* until it has let go of it */
+	uint32_t index;		  /* the owner's */
+	uint8_t state;		  /* enum task_state */
+	uint8_t form;		  /* of its result: enum task_form */
+	bool unwanted;		  /* nobody will ask for its result */
+	bool fetched;		  /* somebody has, and it goes as soon as nobody awaits it */
 	bool owns_result;
 	unsigned awaited;  /* calls that wait for its end without owning it */
 	unsigned attempts; /* how often it was given to a worker */

@@ -256,7 +256,6 @@ static void on_expire(void *arg)
 			loop_timer_at(&tp->expire, t->finished + tp->result_ttl);
 			break;
 		}
-		list_remove(&t->link);
 		taskpool_fetched(t);
 	}
 	tp->tasks--;
@@ -273,7 +272,6 @@ static void set_ttl(struct taskpool *tp, int64_t ttl)
 
 static void keep(struct taskpool *tp, struct task *t)
 {
-	task_keep_result(t);
 	list_append(&tp->results, &t->link);
 	tp->expire.fn = on_expire;
 	tp->expire.arg = tp;
@@ -296,24 +294,21 @@ static void finish(struct task *t, enum task_state state)
 {
 	struct taskpool *tp = t->pool;
 
-	count_end(tp, state);
-	task_set_state(t, state);
+	t->state = (uint8_t)state;
+	if (t->awaited || (!t->owner && !t->unwanted))
+		task_keep_result(t); /* it has failed if there is no memory for that */
+	count_end(tp, t->state);
+	task_set_state(t, t->state);
 	if (tp->pool)
 		pool_mark(tp->pool);
-	if (t->awaited) {
-		task_keep_result(t);
+	if (t->awaited)
 		task_tell_awaited(t);
-	}
-	if (t->owner) {
-		struct task_owner *owner = t->owner;
-
-		t->owner = NULL;
-		owner->ended(t, owner);
-	} else if (t->unwanted && !t->awaited) {
+	if (t->owner)
+		t->owner->ended(t, t->owner);
+	else if (t->unwanted && !t->awaited)
 		drop_task(t);
-	} else {
+	else
 		keep(tp, t);
-	}
 }
 
 void taskpool_end_task(struct task *t, enum task_state state)
@@ -433,11 +428,13 @@ enum taskpool_error taskpool_submit(struct taskpool *tp, const struct task_reque
 
 void taskpool_disown(struct task *t)
 {
-	t->owner = NULL;
 	t->unwanted = true;
-	if (task_has_ended(t))
+	if (task_has_ended(t)) {
 		taskpool_fetched(t);
-	else if (t->state == TASK_QUEUED)
+		return;
+	}
+	t->owner = NULL;
+	if (t->state == TASK_QUEUED)
 		end_queued(t, TASK_CANCELLED);
 }
 
@@ -451,9 +448,17 @@ void taskpool_cancel(struct task *t)
 
 void taskpool_fetched(struct task *t)
 {
+	t->owner = NULL;
+	list_remove(&t->link);
 	t->fetched = true;
 	if (!t->awaited)
 		drop_task(t);
+}
+
+void taskpool_told(struct task *t)
+{
+	if (!t->owner)
+		taskpool_fetched(t);
 }
 
 void taskpool_await(struct task *t)

@@ -72,9 +72,11 @@ enum taskpool_error taskpool_submit(struct taskpool *tp, const struct task_reque
 void taskpool_disown(struct task *t);
 /* Takes it back, or ends the worker that has it. Nothing if it has ended. */
 void taskpool_cancel(struct task *t);
-/* It has ended and its result is kept no longer: by its owner, or who asked for it. It is freed, or by the
- * last of those who await it. */
+/* It has ended and its result is kept no longer: by its owner, or as its time is over. It is freed, or by
+ * the last of those who await it. */
 void taskpool_fetched(struct task *t);
+/* It has ended and somebody who asked has been told its result: the same, unless it has an owner. */
+void taskpool_told(struct task *t);
 /* Somebody waits for its end, without owning it; and no more. */
 void taskpool_await(struct task *t);
 void taskpool_unawait(struct task *t);
