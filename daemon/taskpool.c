@@ -401,9 +401,6 @@ enum taskpool_error taskpool_submit(struct taskpool *tp, const struct task_reque
 	enum taskpool_error error = taskpool_accepts(tp, why);
 	struct task *t;
 
-	/* With a worker at hand it does not wait, whatever the backlog. */
-	if (error == TASKPOOL_FULL && !tp->queued && next_runner(tp))
-		error = TASKPOOL_OK;
 	tp->refused |= error == TASKPOOL_FULL;
 	if (error != TASKPOOL_OK)
 		return error;
