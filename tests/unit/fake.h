@@ -16,9 +16,19 @@ struct fake_slot {
 	bool alive;
 	pid_t pid;
 	uint32_t run;
+	struct child_end end;	/* of a process that ended while there was no manager */
+	bool pipes;		/* of one that has tasks: they have been handed over */
+	unsigned inputs_closed; /* child_close_input() */
+	/* of the last process for one task */
+	uint32_t task_pool;
+	unsigned task_args;
+	char args[128], input[128]; /* each argument ended by a blank */
 };
 extern struct fake_slot fake_slots[CREW_WORKERS_MAX];
 extern unsigned fake_shut_down, fake_changes;
+extern int fake_task_errno; /* child_spawn_task() fails with it; 0: it does not */
+/* What tasks have told. */
+extern unsigned fake_task_changes, fake_awaited_ended, fake_rooms, fake_drained;
 
 /* Forgets everything: virtual time zero, no pools, fresh ledger. */
 void fake_reset(void);
@@ -35,10 +45,11 @@ void fake_crew(struct conf *block, size_t size);
 void fake_next_config(struct conf *block, size_t size);
 
 /* The keeper's answers. */
-void fake_exec(struct worker *w); /* exec has succeeded */
+void fake_exec(struct worker *w); /* exec has succeeded; with its pipes if it has tasks */
 void fake_exec_fails(struct worker *w, int err);
 void fake_exit(struct worker *w, int status);
 void fake_killed(struct worker *w, int sig);
+void fake_killed_unseen(struct worker *w, int sig); /* the next manager finds it so */
 
 /* A block with pools described by a function. */
 struct conf *fake_block(uint32_t pools, void (*describe)(struct conf_build *b), size_t *size);
