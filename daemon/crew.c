@@ -189,6 +189,12 @@ static void on_worker_changed(struct worker *w, enum worker_state from)
 		runner_on_changed(w->runner);
 }
 
+static void on_worker_able(struct worker *w)
+{
+	if (w->runner)
+		runner_on_changed(w->runner);
+}
+
 static int64_t on_worker_ending(struct worker *w, const struct child_end *end)
 {
 	return w->runner ? runner_on_ended(w->runner, end) : -1;
@@ -619,6 +625,11 @@ bool crew_is_ending(void)
 	return crew.shutdown == LEDGER_SHUTDOWN;
 }
 
+void crew_look_at_end(void)
+{
+	loop_defer(&crew.shutdown_step);
+}
+
 bool crew_is_shutting_down(void)
 {
 	return crew.shutdown != LEDGER_NO_SHUTDOWN;
@@ -747,13 +758,14 @@ static void recover_pipes(struct worker *w, const struct child_found *f)
 	runner_on_pipes(w->runner, f->task_in, f->task_out);
 }
 
-static void recover_tasks(struct worker *w)
+/* Before it is told of an end: that is not the end of a worker that was idle. */
+static void recover_owed(struct worker *w)
 {
 	bool dirty;
 	unsigned owed = ledger_owed(w->slot, &dirty);
 
 	if (w->runner && worker_is_alive(w))
-		runner_on_recovered(w->runner, owed, dirty);
+		runner_on_found(w->runner, owed, dirty);
 	else
 		ledger_set_owed(w->slot, 0, false);
 }
@@ -765,10 +777,23 @@ static void recover_one(unsigned slot, const struct child_found *f)
 	if (f->output >= 0)
 		crew.setup.events->output(w, f->output);
 	recover_pipes(w, f);
+	recover_owed(w);
 	worker_recover(w, f);
-	recover_tasks(w);
+	if (w->runner)
+		runner_on_recovered(w->runner);
 	if (f->run && !f->alive && f->run == ledger_run(slot))
 		child_noted(slot);
+}
+
+static void recover_sizes(void)
+{
+	list_foreach(e, next, &crew.pools)
+	{
+		struct pool *p = list_entry(e, struct pool, link);
+
+		if (p->tasks)
+			taskpool_recovered(p->tasks);
+	}
 }
 
 static int recover(void)
@@ -787,6 +812,7 @@ static int recover(void)
 	for (unsigned i = 0; i < CREW_WORKERS_MAX; i++)
 		if (crew.slots[i])
 			recover_one(i, &found[i]);
+	recover_sizes();
 	free(found);
 	return 0;
 }
@@ -794,7 +820,7 @@ static int recover(void)
 int crew_init(const struct crew_setup *setup, int block)
 {
 	static const struct worker_observer observer = { on_worker_changed, on_worker_pid,
-							 on_worker_ending };
+							 on_worker_ending, on_worker_able };
 	static const struct pool_events pool_events = { add_worker, drop_worker, drop_pool,
 							on_up_changed };
 

@@ -97,6 +97,8 @@ void crew_shutdown(bool join);
 /* SIGKILL to everything now. */
 void crew_shutdown_now(void);
 bool crew_is_shutting_down(void);
+/* Shutting down, and something may have ended: looks again at the end of the turn. */
+void crew_look_at_end(void);
 /* Shutting down, and not only waiting for all to end by itself. */
 bool crew_is_ending(void);
 

@@ -33,7 +33,7 @@ bool pool_is_alive(const struct pool *p)
 bool pool_is_up(const struct pool *p)
 {
 	if (p->tasks && p->tasks->kind->per_task)
-		return p->wanted;
+		return p->wanted && !p->fresh;
 	return p->wanted && p->count >= pool_size(p) &&
 	       p->in_state[WORKER_RUNNING] + p->exited_well >= pool_size(p);
 }
@@ -257,12 +257,36 @@ void pool_init(struct pool *p, const char *name)
 	p->step.arg = p;
 }
 
-/* What could not be started may well start with what the new definition says. */
+/* What could not be started may well start with what the new definition says; and workers of task pools
+ * do not stay where they have ended. */
 static void retry_failed(struct pool *p)
 {
-	for (unsigned i = 0; i < p->count; i++)
-		if (p->workers[i]->state == WORKER_FAILED)
+	for (unsigned i = 0; i < p->count; i++) {
+		struct worker *w = p->workers[i];
+
+		if (w->state == WORKER_FAILED ||
+		    (w->state == WORKER_EXITED && p->def->tasks && p->wanted))
+			worker_start(w);
+	}
+}
+
+/* The pool was on its way out and is not any more. */
+static void start_stopped(struct pool *p)
+{
+	for (unsigned i = 0; i < p->count && p->wanted; i++)
+		if (!worker_is_alive(p->workers[i]))
 			worker_start(p->workers[i]);
+}
+
+/* Those of exec that waited for a task without a process have to have one now. */
+static void start_waiting(struct pool *p)
+{
+	for (unsigned i = 0; i < p->count && p->wanted; i++) {
+		struct worker *w = p->workers[i];
+
+		if (w->state == WORKER_STOPPED && !w->off && !w->leaving)
+			worker_set_fresh(w);
+	}
 }
 
 void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool *def,
@@ -271,6 +295,8 @@ void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool
 	bool first = !p->def;
 	uint64_t hash = conf_process_hash(conf, def);
 	bool changed = !first && hash != p->process_hash;
+	bool was_exec = !first && p->def->tasks == CONF_TASKS_EXEC;
+	bool back = p->removed;
 
 	p->conf = conf;
 	p->def = def;
@@ -282,13 +308,22 @@ void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool
 	p->roll_next = 0;
 	if (changed)
 		retry_failed(p);
+	if (back)
+		start_stopped(p);
 	if (!p->is_run)
 		taskpool_define(p);
+	if (was_exec && def->tasks != CONF_TASKS_EXEC)
+		start_waiting(p);
 	pool_mark(p);
 }
 
+/* The keeper starts what the configuration in force says, which is nothing of this pool: what is not alive
+ * now will not be. Those that are go on with tasks that wait. */
 void pool_remove(struct pool *p)
 {
 	p->removed = p->resize = true;
+	for (unsigned i = 0; i < p->count; i++)
+		if (!worker_is_alive(p->workers[i]))
+			worker_stop(p->workers[i]);
 	pool_mark(p);
 }

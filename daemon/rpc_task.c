@@ -547,8 +547,7 @@ static void resume_result(struct rpc_call *call)
 	if (!task_has_ended(t))
 		return;
 	rpc_reply_task(call, t);
-	list_remove(&t->link);
-	t->fetched = true; /* it goes with the last that awaits it, which may be this one */
+	taskpool_told(t); /* it goes with the last that awaits it, which may be this one */
 }
 
 static void result_expired(struct rpc_call *call)
@@ -572,7 +571,7 @@ static void result(struct rpc_call *call)
 		return;
 	if (task_has_ended(t)) {
 		rpc_reply_task(call, t);
-		taskpool_fetched(t);
+		taskpool_told(t);
 		return;
 	}
 	call->state = t;

@@ -66,7 +66,7 @@ static void reply_ended(struct map *map)
 {
 	struct list *e;
 
-	while (!rpc_is_congested(map->call) && (e = list_pop(&map->ended))) {
+	while (!map->call->done && !rpc_is_congested(map->call) && (e = list_pop(&map->ended))) {
 		struct task *t = list_entry(e, struct task, link);
 
 		map->ended_count--;
@@ -83,7 +83,9 @@ static void on_ended(struct task *t, struct task_owner *owner)
 	map->at[t->index] = NULL;
 	map->last_ended = t->index;
 	map->under_way--;
-	if (rpc_is_congested(map->call) || !list_empty(&map->ended)) {
+	if (map->call->done) {
+		taskpool_fetched(t); /* the client has gone too far behind */
+	} else if (rpc_is_congested(map->call) || !list_empty(&map->ended)) {
 		task_keep_result(t);
 		map->ended_count++;
 		map->ended_bytes += t->result_len;

@@ -65,20 +65,28 @@ struct task *runner_head(const struct runner *r)
 	return list_empty(&r->in_hand) ? NULL : list_entry(r->in_hand.next, struct task, link);
 }
 
+/* What was not sent as a whole cannot have been answered. */
+static struct task *if_asked(const struct runner *r, struct task *t)
+{
+	return t && r->channel && t->end <= channel_written(r->channel) ? t : NULL;
+}
+
+struct task *runner_oldest(const struct runner *r)
+{
+	return if_asked(r, runner_head(r));
+}
+
 struct task *runner_find(const struct runner *r, uint64_t number)
 {
-	list_foreach(e, next, &r->in_hand)
-	{
-		struct task *t = list_entry(e, struct task, link);
+	struct task *t = task_by_number(number);
 
-		/* What was not sent as a whole cannot have been answered. */
-		if (t->number == number)
-			return r->channel && t->end <= channel_written(r->channel) ? t : NULL;
-	}
-	return NULL;
+	if (!t || t->state != TASK_RUNNING || t->pool != r->pool || t->worker != r->worker->number)
+		return NULL;
+	return if_asked(r, t);
 }
 
 static void on_timer(void *arg);
+static void limit_stale(struct runner *r);
 
 static void set_timer(struct runner *r)
 {
@@ -130,7 +138,7 @@ static bool is_used_up(const struct runner *r)
 {
 	unsigned limit = def(r)->max_tasks_per_worker;
 
-	return limit && r->given >= limit;
+	return limit && r->given >= limit && !r->worker->pool->removed;
 }
 
 bool runner_may_take(const struct runner *r)
@@ -140,7 +148,7 @@ bool runner_may_take(const struct runner *r)
 	if (r->doomed || r->then != RUNNER_STAYS || w->leaving)
 		return false;
 	if (per_task(r))
-		return !worker_is_alive(w) && w->state == WORKER_STOPPED && !w->off && !r->count;
+		return w->state == WORKER_STOPPED && !w->off && !w->fresh && !r->count;
 	return w->state == WORKER_RUNNING && r->channel && !r->closed && !r->stale &&
 	       r->kind == task_kind_of(def(r)) && r->count < def(r)->prefetch && !is_used_up(r) &&
 	       channel_waiting(r->channel) < WAITING_MARK;
@@ -174,8 +182,6 @@ static int start_process(struct runner *r, struct task *t)
 	struct task_exec_view v;
 
 	task_exec_view(t, &v);
-	r->kind = &task_exec;
-	r->given = r->done = 0;
 	if (worker_start_task(r->worker, &(struct child_task){ .args = v.args,
 							       .args_size = v.args_size,
 							       .count = v.count,
@@ -215,7 +221,8 @@ static void leave_if_idle(struct runner *r)
 
 	if (r->count || r->stale)
 		return;
-	if (then == RUNNER_STAYS && is_used_up(r) && worker_is_alive(r->worker) && !per_task(r))
+	if (then == RUNNER_STAYS && worker_is_alive(r->worker) &&
+	    (per_task(r) ? !r->kind->per_task : is_used_up(r)))
 		then = RUNNER_RESTARTS;
 	if (then == RUNNER_STAYS)
 		return;
@@ -233,21 +240,27 @@ void runner_when_idle(struct runner *r, enum runner_then then)
 	taskpool_look_at(r);
 }
 
-/* The worker is ended for what a task of it did, not by its own fault. */
-static void doom(struct runner *r, int sig)
+/* First of all: what follows must not find it able to take another task. */
+static void doom(struct runner *r)
 {
-	if (r->doomed)
-		return;
 	r->doomed = true;
 	set_timer(r);
-	taskpool_look_at(r);
-	worker_replace(r->worker, sig);
+	taskpool_hide(r);
 }
 
-void runner_take_away(struct runner *r, struct task *t)
+/* The worker is ended for what a task of it did, not by its own fault. */
+static void end_with_worker(struct runner *r, struct task *t, enum task_state state, int sig)
 {
+	doom(r);
 	let_go(r, t);
-	doom(r, def(r)->stop_signal);
+	taskpool_end_task(t, state);
+	if (!r->ended)
+		worker_replace(r->worker, sig);
+}
+
+void runner_cancel(struct runner *r, struct task *t)
+{
+	end_with_worker(r, t, TASK_CANCELLED, def(r)->stop_signal);
 }
 
 static void on_overdue(struct runner *r)
@@ -258,9 +271,7 @@ static void on_overdue(struct runner *r)
 	snprintf(why, sizeof(why), "it took longer than its task-timeout of %s",
 		 text_duration_show(span, sizeof(span), def(r)->task_timeout));
 	task_note_failure(t, TASK_TIMED_OUT, why);
-	let_go(r, t);
-	doom(r, SIGKILL);
-	taskpool_end_task(t, TASK_FAILED);
+	end_with_worker(r, t, TASK_FAILED, SIGKILL);
 }
 
 static void on_timer(void *arg)
@@ -269,6 +280,8 @@ static void on_timer(void *arg)
 
 	if (r->closed)
 		worker_distrust(r->worker, "has closed its standard input or output");
+	else if (r->stale)
+		worker_replace(r->worker, SIGKILL);
 	else if (runner_head(r))
 		on_overdue(r);
 }
@@ -283,17 +296,16 @@ void runner_distrust(struct runner *r, const char *what)
 	struct task *t = runner_head(r);
 	char why[192];
 
-	r->doomed = true;
-	taskpool_look_at(r);
-	worker_distrust(r->worker, what);
-	if (!t) {
-		set_timer(r);
-		return;
+	doom(r);
+	if (t) {
+		r->excused = true;
+		snprintf(why, sizeof(why), "its worker %s", what);
+		task_note_failure(t, TASK_BAD_ANSWER, why);
+		let_go(r, t);
+		taskpool_end_task(t, TASK_FAILED);
 	}
-	snprintf(why, sizeof(why), "its worker %s", what);
-	task_note_failure(t, TASK_BAD_ANSWER, why);
-	let_go(r, t);
-	taskpool_end_task(t, TASK_FAILED);
+	if (!r->ended)
+		worker_distrust(r->worker, what);
 }
 
 /* ---- answers ----------------------------------------------------------------------------------
@@ -303,16 +315,16 @@ static void too_big(struct runner *r)
 {
 	struct task *t = runner_head(r);
 
-	r->doomed = true;
-	taskpool_look_at(r);
 	if (t) {
 		task_note_failure(t, TASK_TOO_BIG, "its result is larger than 1 MiB");
-		let_go(r, t);
+		end_with_worker(r, t, TASK_FAILED, SIGKILL);
+	} else if (r->stale) { /* asked by the manager before */
+		doom(r);
+		if (!r->ended)
+			worker_replace(r->worker, SIGKILL);
+	} else {
+		runner_distrust(r, "has written more than 1 MiB that no task asked for");
 	}
-	worker_replace(r->worker, SIGKILL);
-	set_timer(r);
-	if (t)
-		taskpool_end_task(t, TASK_FAILED);
 }
 
 /* An answer to a task of the manager before: nobody waits for it. */
@@ -320,7 +332,9 @@ static void throw_away(struct runner *r)
 {
 	if (r->owed)
 		r->owed--;
-	if (!r->owed)
+	ledger_set_owed(r->worker->slot, r->owed, r->dirty);
+	limit_stale(r);
+	if (!r->owed && !r->ended)
 		worker_replace(r->worker, def(r)->stop_signal);
 }
 
@@ -373,13 +387,13 @@ static void on_data(void *arg, const char *data, size_t len)
 static void note_owed(const struct runner *r, bool dirty)
 {
 	uint64_t sent = channel_written(r->channel);
-	unsigned whole = 0;
+	unsigned whole = r->count;
 
-	list_foreach(e, next, &r->in_hand)
-	{
-		if (list_entry(e, struct task, link)->end > sent)
+	/* In the order they were given: those that were not sent are the last. */
+	for (const struct list *e = r->in_hand.prev; e != &r->in_hand; e = e->prev) {
+		if (list_entry(e, const struct task, link)->end <= sent)
 			break;
-		whole++;
+		whole--;
 	}
 	ledger_set_owed(r->worker->slot, whole, dirty);
 }
@@ -437,8 +451,6 @@ static const struct channel_events channel_events = {
 
 void runner_on_pipes(struct runner *r, int in, int out)
 {
-	const struct task_kind *kind = task_kind_of(def(r));
-
 	close_channel(r);
 	r->channel = channel_new(in, out, &channel_events, r);
 	if (!r->channel) {
@@ -446,10 +458,6 @@ void runner_on_pipes(struct runner *r, int in, int out)
 		return;
 	}
 	r->closed = false;
-	if (kind && !per_task(r)) {
-		r->kind = kind;
-		r->given = r->done = 0;
-	}
 	taskpool_look_at(r);
 }
 
@@ -460,7 +468,7 @@ static void how_it_died(struct task *t, const struct worker *w, const struct chi
 
 	worker_describe_end(w, end, why, sizeof(why));
 	f = task_note_failure(t, TASK_WORKER_DIED, why);
-	if (!f->message || end->step)
+	if (!f || end->step)
 		return;
 	if (end->code == CLD_EXITED)
 		f->exitcode = end->status;
@@ -472,14 +480,20 @@ static void how_it_died(struct task *t, const struct worker *w, const struct chi
 static void process_ended(struct runner *r, struct task *t, const struct child_end *end)
 {
 	bool success = conf_is_success(def(r), end->status);
+	struct task_failure *f;
 	char why[64];
 
 	t->exitcode = end->status;
-	task_lend_result(t, r->line.len ? buf_data(&r->line) : "", r->line.len, TASK_TEXT);
-	if (!success) {
+	if (success && !r->channel) {
+		task_note_failure(t, TASK_BAD_ANSWER, "there was no descriptor to read its result");
+		success = false;
+	} else if (!success) {
 		snprintf(why, sizeof(why), "exited %d", end->status);
-		task_note_failure(t, TASK_OWN, why)->exitcode = end->status;
+		f = task_note_failure(t, TASK_OWN, why);
+		if (f)
+			f->exitcode = end->status;
 	}
+	task_lend_result(t, r->line.len ? buf_data(&r->line) : "", r->line.len, TASK_TEXT);
 	let_go(r, t);
 	taskpool_end_task(t, success ? TASK_SUCCEEDED : TASK_FAILED);
 }
@@ -516,7 +530,7 @@ static void give_back_rest(struct runner *r)
 static void forget_process(struct runner *r)
 {
 	close_channel(r);
-	r->closed = r->doomed = r->stale = false;
+	r->closed = r->doomed = r->excused = r->stale = r->dirty = r->ended = false;
 	r->owed = r->given = r->done = 0;
 	loop_timer_off(&r->timer);
 	ledger_set_owed(r->worker->slot, 0, false);
@@ -524,16 +538,21 @@ static void forget_process(struct runner *r)
 
 int64_t runner_on_ended(struct runner *r, const struct child_end *end)
 {
-	/* One that has done its work may go when it likes; the next is needed at once. */
-	int64_t delay = r->stale || r->done ? 0 : -1;
+	int64_t delay;
 	struct task *head;
 
+	r->ended = true;
 	if (r->channel)
 		channel_drain(r->channel);
+	/* One that has done its work may go when it likes; the next is needed at once. */
+	delay = r->stale || r->done ? 0 : -1;
 	head = runner_head(r);
 	if (r->stale || r->doomed) {
 		/* nothing it has in hand is its fault */
+		if (r->excused && !r->done)
+			delay = def(r)->restart_delay;
 	} else if (head && r->kind->per_task && !end->step && end->code == CLD_EXITED) {
+		delay = 0;
 		process_ended(r, head, end);
 	} else if (head && has_begun(r, head)) {
 		if (!r->done)
@@ -545,22 +564,61 @@ int64_t runner_on_ended(struct runner *r, const struct child_end *end)
 	return delay;
 }
 
+/* What it is told and what it says is of the kind that was in force when it was started. */
+static void process_begins(struct runner *r)
+{
+	r->kind = task_kind_of(def(r));
+	r->given = r->done = 0;
+}
+
 void runner_on_changed(struct runner *r)
 {
+	if (r->worker->state == WORKER_STARTING)
+		process_begins(r);
 	leave_if_idle(r);
 	taskpool_look_at(r);
 }
 
-void runner_on_recovered(struct runner *r, unsigned owed, bool dirty)
+void runner_on_defined(struct runner *r)
+{
+	set_timer(r);
+	if (per_task(r) && worker_is_alive(r->worker) && r->worker->state != WORKER_STOPPING &&
+	    !r->count && !r->stale)
+		runner_when_idle(r, RUNNER_RESTARTS); /* begun as something else */
+	else
+		taskpool_look_at(r);
+}
+
+void runner_on_found(struct runner *r, unsigned owed, bool dirty)
 {
 	r->stale = owed || dirty || r->kind->per_task;
 	r->owed = owed;
-	if (!r->stale || r->kind->per_task)
+	r->dirty = dirty;
+	taskpool_hide(r);
+}
+
+/* Its task may hang: it has as long for it as if it began now. */
+static void limit_stale(struct runner *r)
+{
+	r->timer.fn = on_timer;
+	r->timer.arg = r;
+	if (def(r)->task_timeout)
+		loop_timer_at(&r->timer, loop_now() + def(r)->task_timeout);
+}
+
+void runner_on_recovered(struct runner *r)
+{
+	if (!worker_is_alive(r->worker))
+		forget_process(r);
+	if (!r->stale)
+		return;
+	limit_stale(r);
+	if (r->kind->per_task)
 		return;
 	/* What it was asked as a whole it goes on with; the end of its input tells it to end then. */
-	if (!owed || !r->channel)
+	if (!r->owed || !r->channel)
 		worker_replace(r->worker, def(r)->stop_signal);
-	else if (!dirty) {
+	else if (!r->dirty) {
 		channel_close_input(r->channel);
 		child_close_input(r->worker->slot);
 	}

@@ -30,10 +30,12 @@ struct runner {
 	unsigned given;	  /* tasks that this process was given ... */
 	unsigned done;	  /* ... and has answered */
 	bool doomed;	  /* it is being ended for what it did: nothing it says counts any more */
+	bool excused;	  /* it did that with a task in hand, which may be why */
 	enum runner_then then;
 	/* taken over from the manager before: answers to tasks that are lost, to be thrown away */
-	bool stale;
+	bool stale, dirty;
 	unsigned owed;
+	bool ended;	    /* its process has, and is being taken leave of */
 	int64_t head_since; /* since when the oldest in hand is the oldest */
 	int64_t idle_since;
 	struct loop_timer timer; /* task-timeout of the oldest in hand; grace after `closed` */
@@ -49,8 +51,8 @@ void runner_free(struct runner *r);				    /* nothing is in hand */
 bool runner_may_take(const struct runner *r);
 /* Gives it a queued task. 0; -1: it cannot be given to anyone, its failure has been noted. */
 int runner_give(struct runner *r, struct task *t);
-/* Ends a task it has in hand: the worker is ended, and replaced. The task is the caller's then. */
-void runner_take_away(struct runner *r, struct task *t);
+/* Ends a task it has in hand: the worker is ended, and replaced. */
+void runner_cancel(struct runner *r, struct task *t);
 /* As soon as its hand is empty, which may be now. */
 void runner_when_idle(struct runner *r, enum runner_then then);
 /* The same worker under a task pool's definition of another kind, or none: what it has is given back. */
@@ -62,12 +64,18 @@ void runner_on_pipes(struct runner *r, int in, int out);
  * if that is not to be held against it; -1: by policy. */
 int64_t runner_on_ended(struct runner *r, const struct child_end *end);
 void runner_on_changed(struct runner *r);
-/* The manager was replaced: what the ledger says of what the worker had in hand. */
-void runner_on_recovered(struct runner *r, unsigned owed, bool dirty);
+/* Its pool has another definition. */
+void runner_on_defined(struct runner *r);
+/* The manager was replaced: what the ledger says of what the worker had in hand; then, once it is known
+ * whether it is still there. */
+void runner_on_found(struct runner *r, unsigned owed, bool dirty);
+void runner_on_recovered(struct runner *r);
 
 /* ---- for the kinds ---- */
-struct task *runner_head(const struct runner *r);		   /* NULL: nothing is in hand */
-struct task *runner_find(const struct runner *r, uint64_t number); /* NULL: it was not asked */
+struct task *runner_head(const struct runner *r); /* NULL: nothing is in hand */
+/* NULL: it was not asked, or not as a whole yet. */
+struct task *runner_oldest(const struct runner *r);
+struct task *runner_find(const struct runner *r, uint64_t number);
 void runner_done(struct runner *r, struct task *t, enum task_state state);
 /* Its answers cannot be relied on: the oldest task in hand fails, the worker is killed. */
 void runner_distrust(struct runner *r, const char *what);

@@ -82,7 +82,8 @@ static bool make_table(void)
 
 static size_t weight(const struct task *t)
 {
-	return sizeof(*t) + t->size + (t->owns_result ? t->result_len : 0);
+	return sizeof(*t) + t->size + (t->owns_result ? t->result_len : 0) +
+	       (t->failure ? t->failure->size : 0);
 }
 
 struct task *task_new(struct taskpool *pool, size_t size)
@@ -114,8 +115,13 @@ struct task *task_new(struct taskpool *pool, size_t size)
 	return t;
 }
 
-static void free_failure(struct task_failure *f)
+static void drop_failure(struct task *t)
 {
+	struct task_failure *f = t->failure;
+
+	table.bytes -= weight(t);
+	t->failure = NULL;
+	table.bytes += weight(t);
 	if (!f || f == &no_memory)
 		return;
 	free(f->message);
@@ -137,7 +143,7 @@ static void drop_result(struct task *t)
 void task_free(struct task *t)
 {
 	drop_result(t);
-	free_failure(t->failure);
+	drop_failure(t);
 	list_remove(&t->link);
 	list_remove(&t->by_id);
 	table.bytes -= weight(t);
@@ -234,6 +240,8 @@ void task_keep_result(struct task *t)
 								  : NULL;
 	if (!copy) {
 		drop_result(t);
+		if (t->state != TASK_SUCCEEDED)
+			return;
 		task_note_failure(t, TASK_BAD_ANSWER, "there was no memory to keep its result");
 		t->state = TASK_FAILED;
 		return;
@@ -246,21 +254,39 @@ void task_keep_result(struct task *t)
 	table.bytes += weight(t);
 }
 
-struct task_failure *task_note_failure(struct task *t, enum task_error error, const char *message)
+static struct task_failure *failure_new(enum task_error error, const char *message)
 {
 	struct task_failure *f = calloc(1, sizeof(*f));
 
-	free_failure(t->failure);
 	if (f)
 		f->message = strdup(message);
 	if (!f || !f->message) {
 		free(f);
-		log_error(NULL, "no memory to tell why a task failed: %s", message);
-		t->failure = &no_memory;
-		return &no_memory;
+		return NULL;
 	}
 	f->error = error;
 	f->exitcode = -1;
-	t->failure = f;
+	f->size = sizeof(*f) + strlen(message);
 	return f;
+}
+
+struct task_failure *task_note_failure(struct task *t, enum task_error error, const char *message)
+{
+	struct task_failure *f = failure_new(error, message);
+
+	drop_failure(t);
+	if (!f)
+		log_error(NULL, "no memory to tell why a task failed: %s", message);
+	table.bytes -= weight(t);
+	t->failure = f ? f : &no_memory;
+	table.bytes += weight(t);
+	return f;
+}
+
+void task_note_data(struct task *t, char *data)
+{
+	table.bytes -= weight(t);
+	t->failure->data = data;
+	t->failure->size += strlen(data);
+	table.bytes += weight(t);
 }

@@ -18,6 +18,7 @@
 #include "lib/list.h"
 
 struct taskpool;
+struct task_kind;
 struct task;
 
 /* enum name, text in the protocol */
@@ -44,6 +45,7 @@ struct task_failure {
 	bool has_code;
 	int64_t code; /* of a JSON-RPC error object */
 	char *data;   /* JSON text, owned; NULL: none */
+	size_t size;  /* of all this */
 };
 
 /* A caller that waits; lies inside the caller's state. The task is the owner's from here on. */
@@ -59,12 +61,14 @@ struct task {
 	struct list by_id; /* task.c's */
 	uint64_t number;
 	struct taskpool *pool; /* never NULL: it lives as long as any task of it */
-	struct task_owner *owner;
-	uint32_t index; /* the owner's */
-	uint8_t state;	/* enum task_state */
-	uint8_t form;	/* of its result: enum task_form */
-	bool unwanted;	/* nobody will ask for its result */
-	bool fetched;	/* somebody has, and it goes as soon as nobody awaits it */
+	const struct task_kind
+		*kind;		  /* that its payload is made for; the pool may have another now */
+	struct task_owner *owner; /* until it has let go of it */
+	uint32_t index;		  /* the owner's */
+	uint8_t state;		  /* enum task_state */
+	uint8_t form;		  /* of its result: enum task_form */
+	bool unwanted;		  /* nobody will ask for its result */
+	bool fetched;		  /* somebody has, and it goes as soon as nobody awaits it */
 	bool owns_result;
 	unsigned awaited;  /* calls that wait for its end without owning it */
 	unsigned attempts; /* how often it was given to a worker */
@@ -112,8 +116,11 @@ void task_set_state(struct task *t, enum task_state state);
 void task_lend_result(struct task *t, const char *data, size_t len, enum task_form form);
 /* Copies what is lent; when there is no memory for it the task has failed instead. */
 void task_keep_result(struct task *t);
-/* Notes why it fails; message is copied. The state is set by the caller. */
+/* Notes why it fails; message is copied. The state is set by the caller. NULL: only that it fails could be
+ * noted, for lack of memory. */
 struct task_failure *task_note_failure(struct task *t, enum task_error error, const char *message);
+/* What else its worker has said of it: JSON text, the task's from now on. A failure has been noted. */
+void task_note_data(struct task *t, char *data);
 
 unsigned task_count(void); /* of all pools, ended ones too */
 

@@ -66,10 +66,14 @@ static void take_error(struct task *t, const struct json_t *error)
 	const char *message = json_get_string(error, "message");
 	struct task_failure *f =
 		task_note_failure(t, TASK_OWN, message ? message : "an error without a message");
+	char *data;
 
-	f->has_code = f->message && json_get_int(error, "code", &f->code);
-	if (f->message && json_get(error, "data"))
-		f->data = json_text(json_get(error, "data"));
+	if (!f)
+		return;
+	f->has_code = json_get_int(error, "code", &f->code);
+	data = json_get(error, "data") ? json_text(json_get(error, "data")) : NULL;
+	if (data)
+		task_note_data(t, data);
 }
 
 static void take_response(struct runner *r, struct task *t, const struct message_response *m)
@@ -107,7 +111,7 @@ static void answer(struct runner *r, const char *line, size_t len)
 		return;
 	}
 	t = m.has_id  ? runner_find(r, (uint64_t)m.id)
-	    : m.error ? runner_head(r) /* it could not read what it was asked */
+	    : m.error ? runner_oldest(r) /* it could not read what it was asked */
 		      : NULL;
 	if (t)
 		take_response(r, t, &m);

@@ -33,7 +33,7 @@ static int ask(const struct task *t, struct buf *out)
 
 static void answer(struct runner *r, const char *line, size_t len)
 {
-	struct task *t = runner_head(r);
+	struct task *t = runner_oldest(r);
 
 	if (!t) {
 		runner_distrust(r, "has written a line that no task asked for");

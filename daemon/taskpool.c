@@ -125,7 +125,9 @@ static void shrink_later(struct taskpool *tp)
 
 static bool may_give(const struct taskpool *tp)
 {
-	return tp->pool && tp->pool->wanted && !crew_is_ending();
+	if (!tp->pool || !tp->pool->wanted || crew_is_ending())
+		return false;
+	return !tp->pool->removed || !tp->kind->per_task; /* no process can be started any more */
 }
 
 static void set_idle(struct taskpool *tp, unsigned number, bool idle)
@@ -166,6 +168,10 @@ static bool give(struct taskpool *tp, struct task *t)
 {
 	struct runner *r = may_give(tp) ? next_runner(tp) : NULL;
 
+	while (r && !runner_may_take(r)) {
+		place(tp, r);
+		r = next_runner(tp);
+	}
 	if (!r)
 		return false;
 	if (list_linked(&t->link)) {
@@ -193,9 +199,18 @@ static void tell_room(struct taskpool *tp)
 
 static void give_all(struct taskpool *tp)
 {
+	if (tp->giving)
+		return;
+	tp->giving = true;
 	while (!list_empty(&tp->queue) && give(tp, list_entry(tp->queue.next, struct task, link)))
 		;
+	tp->giving = false;
 	tell_room(tp);
+}
+
+void taskpool_hide(struct runner *r)
+{
+	place(r->pool, r);
 }
 
 void taskpool_look_at(struct runner *r)
@@ -215,7 +230,6 @@ static void free_if_unused(struct taskpool *tp)
 	if (tp->pool || tp->tasks)
 		return;
 	loop_timer_off(&tp->expire);
-	loop_timer_off(&tp->shrink);
 	free(tp->idle);
 	free(tp);
 }
@@ -242,16 +256,22 @@ static void on_expire(void *arg)
 			loop_timer_at(&tp->expire, t->finished + tp->result_ttl);
 			break;
 		}
-		list_remove(&t->link);
 		taskpool_fetched(t);
 	}
 	tp->tasks--;
 	free_if_unused(tp);
 }
 
+static void set_ttl(struct taskpool *tp, int64_t ttl)
+{
+	tp->result_ttl = ttl;
+	if (!list_empty(&tp->results))
+		loop_timer_at(&tp->expire,
+			      list_entry(tp->results.next, struct task, link)->finished + ttl);
+}
+
 static void keep(struct taskpool *tp, struct task *t)
 {
-	task_keep_result(t);
 	list_append(&tp->results, &t->link);
 	tp->expire.fn = on_expire;
 	tp->expire.arg = tp;
@@ -274,24 +294,21 @@ static void finish(struct task *t, enum task_state state)
 {
 	struct taskpool *tp = t->pool;
 
-	count_end(tp, state);
-	task_set_state(t, state);
+	t->state = (uint8_t)state;
+	if (t->awaited || (!t->owner && !t->unwanted))
+		task_keep_result(t); /* it has failed if there is no memory for that */
+	count_end(tp, t->state);
+	task_set_state(t, t->state);
 	if (tp->pool)
 		pool_mark(tp->pool);
-	if (t->awaited) {
-		task_keep_result(t);
+	if (t->awaited)
 		task_tell_awaited(t);
-	}
-	if (t->owner) {
-		struct task_owner *owner = t->owner;
-
-		t->owner = NULL;
-		owner->ended(t, owner);
-	} else if (t->unwanted && !t->awaited) {
+	if (t->owner)
+		t->owner->ended(t, t->owner);
+	else if (t->unwanted && !t->awaited)
 		drop_task(t);
-	} else {
+	else
 		keep(tp, t);
-	}
 }
 
 void taskpool_end_task(struct task *t, enum task_state state)
@@ -305,7 +322,7 @@ void taskpool_give_back(struct task *t)
 	struct taskpool *tp = t->pool;
 
 	tp->in_hand--;
-	if (t->unwanted || tp->gate == TASKPOOL_TERMINATED) {
+	if (t->unwanted || tp->gate == TASKPOOL_TERMINATED || t->kind != tp->kind) {
 		finish(t, TASK_CANCELLED);
 		return;
 	}
@@ -370,8 +387,10 @@ static struct task *make_task(struct taskpool *tp, const struct task_request *r)
 
 	errno = ENOMEM;
 	t = size ? task_new(tp, size) : NULL;
-	if (t)
-		tp->kind->fill(r, t->payload);
+	if (!t)
+		return NULL;
+	t->kind = tp->kind;
+	t->kind->fill(r, t->payload);
 	return t;
 }
 
@@ -382,9 +401,6 @@ enum taskpool_error taskpool_submit(struct taskpool *tp, const struct task_reque
 	enum taskpool_error error = taskpool_accepts(tp, why);
 	struct task *t;
 
-	/* With a worker at hand it does not wait, whatever the backlog. */
-	if (error == TASKPOOL_FULL && !tp->queued && next_runner(tp))
-		error = TASKPOOL_OK;
 	tp->refused |= error == TASKPOOL_FULL;
 	if (error != TASKPOOL_OK)
 		return error;
@@ -409,32 +425,37 @@ enum taskpool_error taskpool_submit(struct taskpool *tp, const struct task_reque
 
 void taskpool_disown(struct task *t)
 {
-	t->owner = NULL;
 	t->unwanted = true;
-	if (task_has_ended(t))
+	if (task_has_ended(t)) {
 		taskpool_fetched(t);
-	else if (t->state == TASK_QUEUED)
+		return;
+	}
+	t->owner = NULL;
+	if (t->state == TASK_QUEUED)
 		end_queued(t, TASK_CANCELLED);
 }
 
 void taskpool_cancel(struct task *t)
 {
-	struct runner *r;
-
-	if (t->state == TASK_QUEUED) {
+	if (t->state == TASK_QUEUED)
 		end_queued(t, TASK_CANCELLED);
-	} else if (t->state == TASK_RUNNING) {
-		r = runner_of(t->pool, t->worker);
-		runner_take_away(r, t);
-		taskpool_end_task(t, TASK_CANCELLED);
-	}
+	else if (t->state == TASK_RUNNING)
+		runner_cancel(runner_of(t->pool, t->worker), t);
 }
 
 void taskpool_fetched(struct task *t)
 {
+	t->owner = NULL;
+	list_remove(&t->link);
 	t->fetched = true;
 	if (!t->awaited)
 		drop_task(t);
+}
+
+void taskpool_told(struct task *t)
+{
+	if (!t->owner)
+		taskpool_fetched(t);
 }
 
 void taskpool_await(struct task *t)
@@ -477,10 +498,8 @@ static void cancel_in_hand(struct taskpool *tp)
 		struct runner *r = tp->pool->workers[i]->runner;
 		struct task *t;
 
-		while (r && (t = runner_head(r))) {
-			runner_take_away(r, t);
-			taskpool_end_task(t, TASK_CANCELLED);
-		}
+		while (r && (t = runner_head(r)))
+			runner_cancel(r, t);
 	}
 }
 
@@ -562,7 +581,8 @@ void taskpool_leave(struct worker *w)
 
 void taskpool_release(struct worker *w, enum runner_then then)
 {
-	if (w->runner)
+	/* One that is dead has nothing to finish. */
+	if (w->runner && (worker_is_alive(w) || then == RUNNER_STAYS))
 		runner_when_idle(w->runner, then);
 	else if (then == RUNNER_STOPS)
 		worker_stop(w);
@@ -578,18 +598,23 @@ static bool is_dead(const struct taskpool *tp)
 {
 	const struct pool *p = tp->pool;
 
-	if (tp->kind->per_task || pool_is_alive(p) || p->in_state[WORKER_BACKOFF])
-		return false;
-	if (crew_is_shutting_down()) /* none is started any more */
+	if (p->removed && tp->kind->per_task)
 		return true;
-	return p->count && p->in_state[WORKER_FAILED] == p->count && !p->fresh && !p->resize;
+	if (pool_is_alive(p) || p->in_state[WORKER_BACKOFF])
+		return false;
+	if (crew_is_shutting_down() || p->removed) /* none is started any more */
+		return true;
+	return !tp->kind->per_task && p->count && p->in_state[WORKER_FAILED] == p->count &&
+	       !p->fresh && !p->resize;
 }
 
 static void fail_queued(struct taskpool *tp)
 {
 	char why[600], how[512] = "crewd is shutting down";
 
-	if (tp->pool->count && !crew_is_shutting_down())
+	if (tp->pool->removed)
+		strcpy(how, "the pool was removed from the configuration");
+	else if (tp->pool->count && !crew_is_shutting_down())
 		worker_why(tp->pool->workers[0], how, sizeof(how));
 	snprintf(why, sizeof(why), "no worker of %s is left: %s", tp->name, how);
 	log_warning(tp->name, "%u tasks fail: no worker is left", tp->queued);
@@ -605,6 +630,8 @@ void taskpool_step(struct taskpool *tp)
 	end_when_done(tp);
 	if (tp->pool->removed)
 		tp->pool->resize = true;
+	if (crew_is_shutting_down())
+		crew_look_at_end();
 	shrink_later(tp);
 }
 
@@ -705,6 +732,7 @@ void taskpool_gone(struct pool *p)
 	tp->gate = TASKPOOL_TERMINATED;
 	abandon_all(p);
 	end_all_queued(tp, TASK_CANCELLED, NULL);
+	loop_timer_off(&tp->shrink);
 	p->tasks = NULL;
 	tp->pool = NULL;
 	events->drained(tp);
@@ -714,12 +742,14 @@ void taskpool_gone(struct pool *p)
 /* What waits was checked against the kind before. */
 static void change_kind(struct taskpool *tp, const struct task_kind *kind)
 {
-	if (tp->kind && tp->queued)
+	bool first = !tp->kind;
+
+	if (!first && tp->queued)
 		log_warning(tp->name, "its tasks are %s now: %u that wait are cancelled",
 			    kind->name, tp->queued);
-	if (tp->kind)
-		end_all_queued(tp, TASK_CANCELLED, NULL);
 	tp->kind = kind;
+	if (!first)
+		end_all_queued(tp, TASK_CANCELLED, NULL);
 }
 
 void taskpool_define(struct pool *p)
@@ -734,7 +764,7 @@ void taskpool_define(struct pool *p)
 		p->tasks = taskpool_new(p);
 	if (!p->tasks)
 		return;
-	p->tasks->result_ttl = p->def->result_ttl;
+	set_ttl(p->tasks, p->def->result_ttl);
 	if (p->tasks->kind != kind)
 		change_kind(p->tasks, kind);
 	for (unsigned i = 0; i < p->count; i++) {
@@ -742,7 +772,7 @@ void taskpool_define(struct pool *p)
 			continue;
 		taskpool_enter(p->workers[i]);
 		if (p->workers[i]->runner)
-			place(p->tasks, p->workers[i]->runner);
+			runner_on_defined(p->workers[i]->runner);
 	}
 }
 
@@ -750,4 +780,13 @@ void taskpool_restore(struct taskpool *tp, enum taskpool_gate gate)
 {
 	tp->gate = gate < TASKPOOL_GATE_COUNT ? gate : TASKPOOL_OPEN;
 	tp->ended = tp->gate != TASKPOOL_OPEN && !tp->pool->wanted;
+}
+
+void taskpool_recovered(struct taskpool *tp)
+{
+	unsigned size = tp->pool->count;
+
+	while (size && tp->pool->workers[size - 1]->leaving)
+		size--;
+	resize(tp, size);
 }

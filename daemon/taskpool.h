@@ -35,7 +35,8 @@ struct taskpool {
 	const struct task_kind *kind;
 	enum taskpool_gate gate;
 	bool refused; /* a task, as too many waited */
-	bool ended;   /* not open, all is done, and its workers have been told to end */
+	bool giving; /* what waits is being given out: a worker's change of state need not begin it again */
+	bool ended; /* not open, all is done, and its workers have been told to end */
 	struct list queue;
 	unsigned queued, in_hand;
 	uint64_t accepted, succeeded, failed, cancelled;
@@ -71,9 +72,11 @@ enum taskpool_error taskpool_submit(struct taskpool *tp, const struct task_reque
 void taskpool_disown(struct task *t);
 /* Takes it back, or ends the worker that has it. Nothing if it has ended. */
 void taskpool_cancel(struct task *t);
-/* It has ended and its result is kept no longer: by its owner, or who asked for it. It is freed, or by the
- * last of those who await it. */
+/* It has ended and its result is kept no longer: by its owner, or as its time is over. It is freed, or by
+ * the last of those who await it. */
 void taskpool_fetched(struct task *t);
+/* It has ended and somebody who asked has been told its result: the same, unless it has an owner. */
+void taskpool_told(struct task *t);
 /* Somebody waits for its end, without owning it; and no more. */
 void taskpool_await(struct task *t);
 void taskpool_unawait(struct task *t);
@@ -94,7 +97,9 @@ void taskpool_leave(struct worker *w);
 void taskpool_step(struct taskpool *tp);
 /* Replaces workers of an older definition, a new one first. True: there is more to do. */
 bool taskpool_roll(struct taskpool *tp);
+/* After another manager: the gate; and, once its workers are known, how far it had grown. */
 void taskpool_restore(struct taskpool *tp, enum taskpool_gate gate);
+void taskpool_recovered(struct taskpool *tp);
 /* Stops or restarts a worker when it has nothing in hand. */
 void taskpool_release(struct worker *w, enum runner_then then);
 
@@ -102,5 +107,6 @@ void taskpool_release(struct worker *w, enum runner_then then);
 void taskpool_end_task(struct task *t, enum task_state state);
 void taskpool_give_back(struct task *t); /* to the head of the queue */
 void taskpool_look_at(struct runner *r); /* whether it can take a task may have changed */
+void taskpool_hide(struct runner *r);	 /* it can take none any more */
 
 #endif

@@ -58,7 +58,7 @@ bool worker_is_per_task(const struct worker *w)
 
 bool worker_is_up(const struct worker *w)
 {
-	if (worker_is_per_task(w) && !w->off)
+	if (worker_is_per_task(w) && !w->off && !w->fresh)
 		return true;
 	return w->state == WORKER_RUNNING || (w->state == WORKER_EXITED && succeeded(w));
 }
@@ -231,6 +231,12 @@ static void set_fresh(struct worker *w, bool fresh)
 	w->pool->fresh += fresh ? 1 : -1;
 }
 
+static void save_able(struct worker *w)
+{
+	worker_save(w);
+	observer->able(w);
+}
+
 /* The one place where a state changes. `end`: of the process that has ended, if one has. */
 static void set_state(struct worker *w, enum worker_state to, const struct child_end *end)
 {
@@ -265,7 +271,7 @@ void worker_leave(struct worker *w)
 void worker_set_fresh(struct worker *w)
 {
 	set_fresh(w, true);
-	worker_save(w);
+	save_able(w);
 	pool_mark(w->pool);
 }
 
@@ -292,7 +298,7 @@ static void become_idle(struct worker *w)
 {
 	set_fresh(w, false);
 	if (w->state == WORKER_STOPPED)
-		worker_save(w);
+		save_able(w);
 	else
 		set_state(w, WORKER_STOPPED, NULL);
 }
@@ -414,7 +420,7 @@ static void stop_waiting(struct worker *w)
 	if (w->state == WORKER_BACKOFF)
 		set_state(w, WORKER_STOPPED, NULL);
 	else
-		worker_save(w);
+		save_able(w);
 }
 
 static void stop_with(struct worker *w, int sig, bool all)
@@ -537,7 +543,7 @@ static void on_timer(void *arg)
 
 static bool wants_restart(const struct worker *w, bool success)
 {
-	if (hold_restarts || w->leaving)
+	if (hold_restarts || w->leaving || w->pool->removed)
 		return false;
 	switch ((enum conf_restart)w->pool->def->restart) {
 	case CONF_RESTART_ALWAYS:
@@ -584,8 +590,8 @@ static void restart_excused(struct worker *w, const struct child_end *end, pid_t
 {
 	timer_at(w, loop_now() + delay);
 	set_state(w, WORKER_BACKOFF, end);
-	log_end(w, pid, " with a task in hand, starting again");
-	if (delay == 0)
+	log_end(w, pid, ", starting again");
+	if (delay == 0 && w->state == WORKER_BACKOFF) /* who was told may have stopped it */
 		start_after_delay(w);
 }
 
@@ -610,7 +616,7 @@ static void restart_later(struct worker *w, const struct child_end *end, pid_t p
 	else
 		snprintf(next, sizeof(next), ", restart in %s", span);
 	log_end(w, pid, next);
-	if (delay == 0)
+	if (delay == 0 && w->state == WORKER_BACKOFF)
 		start_after_delay(w);
 }
 
@@ -643,7 +649,7 @@ static void end_by_policy(struct worker *w, const struct child_end *end, pid_t p
 
 static void end_as_told(struct worker *w, const struct child_end *end, pid_t pid)
 {
-	bool again = w->start_again && !w->leaving && !hold_restarts;
+	bool again = w->start_again && !w->leaving && !hold_restarts && !w->pool->removed;
 
 	w->start_again = false;
 	set_state(w, WORKER_STOPPED, end);

@@ -92,6 +92,8 @@ struct worker_observer {
 	/* Its process has ended, its state is still the old one. How long to wait before it is restarted, if
 	 * the end is not to be held against it; -1: by policy. */
 	int64_t (*ending)(struct worker *w, const struct child_end *end);
+	/* Its state is as it was, but not whether it may be given a task. */
+	void (*able)(struct worker *w);
 };
 void worker_observe(const struct worker_observer *o);
 /* While true no worker is restarted by policy (shutdown). */

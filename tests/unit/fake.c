@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,15 +13,17 @@
 #include "daemon/wire.h"
 #include "daemon/ledger.h"
 #include "daemon/loop.h"
+#include "daemon/taskpool.h"
 
 struct fake_slot fake_slots[CREW_WORKERS_MAX];
 unsigned fake_shut_down, fake_changes;
-int fake_spawn_task_error;
-void (*fake_on_pipes)(unsigned slot, int in, int out);
+int fake_task_errno;
+unsigned fake_task_changes, fake_awaited_ended, fake_rooms, fake_drained;
 
 static int64_t now = 1000000;
 static struct list tasks = LIST_INIT(tasks);
-#define TIMERS 4096
+#define FAKE_FD 1000000 /* of pipes: no such descriptor is ever open */
+#define TIMERS	4096
 static struct {
 	struct loop_timer *timer;
 	int64_t when;
@@ -28,6 +31,7 @@ static struct {
 static int next_block = -1;
 static child_config_fn *config_done;
 static pid_t next_pid = 1000;
+static uint32_t incarnation;
 
 /* ---- loop.h on a virtual clock ------------------------------------------------------------------
  */
@@ -113,14 +117,17 @@ void fake_advance(int64_t usec)
 /* ---- child.h without a keeper -------------------------------------------------------------------
  */
 
-static void begin(unsigned slot)
+static void spawn(unsigned slot)
 {
-	assert_false(fake_slots[slot].alive);
-	fake_slots[slot].spawns++;
-	fake_slots[slot].alive = true;
-	fake_slots[slot].pid = 0;
-	fake_slots[slot].run = ledger_run(slot) + 1;
-	ledger_set_run(slot, fake_slots[slot].run);
+	struct fake_slot *s = &fake_slots[slot];
+
+	assert_false(s->alive);
+	s->spawns++;
+	s->alive = true;
+	s->pid = 0;
+	s->pipes = false;
+	s->run = ledger_run(slot) + 1;
+	ledger_set_run(slot, s->run);
 }
 
 void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block)
@@ -128,43 +135,30 @@ void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block)
 	(void)name;
 	(void)pool;
 	(void)run_block;
-	begin(slot);
+	spawn(slot);
 }
 
-static void forget_task(struct fake_slot *s)
+static void note_task(struct fake_slot *s, const struct child_task *task)
 {
-	free(s->args);
-	free(s->input);
-	s->args = s->input = NULL;
-}
+	size_t at = 0;
 
-static char *copy(const char *bytes, size_t size)
-{
-	char *to = malloc(size + 1);
-
-	assert_non_null(to);
-	if (size)
-		memcpy(to, bytes, size);
-	to[size] = '\0';
-	return to;
+	s->task_args = task->count;
+	s->args[0] = '\0';
+	for (const char *a = task->args; a < task->args + task->args_size; a += strlen(a) + 1)
+		at += (size_t)snprintf(s->args + at, sizeof(s->args) - at, "%s ", a);
+	assert_true(task->input_size < sizeof(s->input));
+	memcpy(s->input, task->input, task->input_size);
+	s->input[task->input_size] = '\0';
 }
 
 int child_spawn_task(unsigned slot, const char *name, uint32_t pool, const struct child_task *task)
 {
-	struct fake_slot *s = &fake_slots[slot];
-
 	(void)name;
-	(void)pool;
-	if (fake_spawn_task_error)
-		return errno = fake_spawn_task_error, -1;
-	begin(slot);
-	forget_task(s);
-	s->task_spawns++;
-	s->arg_count = task->count;
-	s->args = copy(task->args, task->args_size);
-	s->args_size = task->args_size;
-	s->input = copy(task->input, task->input_size);
-	s->input_size = task->input_size;
+	if (fake_task_errno)
+		return errno = fake_task_errno, -1;
+	spawn(slot);
+	fake_slots[slot].task_pool = pool;
+	note_task(&fake_slots[slot], task);
 	return 0;
 }
 
@@ -199,10 +193,11 @@ void child_found(unsigned slot, struct child_found *found)
 				       .alive = s->alive,
 				       .executed = s->pid > 0,
 				       .pid = s->pid,
+				       .end = s->end,
 				       .output = -1,
 				       .block = -1,
-				       .task_in = s->has_pipes ? s->task_in : -1,
-				       .task_out = s->has_pipes ? s->task_out : -1 };
+				       .task_in = s->alive && s->pipes ? FAKE_FD : -1,
+				       .task_out = s->pipes ? FAKE_FD : -1 };
 }
 
 int child_read_config(child_config_fn *done)
@@ -246,15 +241,11 @@ void fake_exec(struct worker *w)
 
 	assert_true(s->alive);
 	s->pid = ++next_pid;
+	if (w->runner) {
+		s->pipes = true;
+		runner_on_pipes(w->runner, worker_is_per_task(w) ? -1 : FAKE_FD, FAKE_FD);
+	}
 	worker_on_running(w, s->pid, now);
-	fake_turn();
-}
-
-void fake_pipes(struct worker *w, int in, int out)
-{
-	assert_true(fake_slots[w->slot].alive);
-	assert_non_null(fake_on_pipes);
-	fake_on_pipes(w->slot, in, out);
 	fake_turn();
 }
 
@@ -269,6 +260,19 @@ static void end(struct worker *w, struct child_end e)
 	e.ended = now;
 	worker_on_ended(w, &e);
 	fake_turn();
+}
+
+void fake_killed_unseen(struct worker *w, int sig)
+{
+	struct fake_slot *s = &fake_slots[w->slot];
+
+	assert_true(s->alive);
+	s->alive = false;
+	s->end = (struct child_end){ .code = CLD_KILLED,
+				     .status = sig,
+				     .run = s->run,
+				     .started = w->started,
+				     .ended = now };
 }
 
 void fake_exec_fails(struct worker *w, int err)
@@ -322,24 +326,118 @@ static void on_reloaded(const struct conf *conf)
 	(void)conf;
 }
 
+/* Results that are kept outlive the crew: their time is over now. */
+static void expire_results(void)
+{
+	int64_t was = now;
+	int i;
+
+	while ((i = earliest(INT64_MAX)) >= 0) {
+		struct loop_timer *t = timers[i].timer;
+
+		if (timers[i].when > now)
+			now = timers[i].when;
+		loop_timer_off(t);
+		t->fn(t->arg);
+	}
+	now = was;
+}
+
+static void tell_nobody(struct list *hand)
+{
+	list_foreach(e, next, hand)
+	{
+		struct task *t = list_entry(e, struct task, link);
+
+		t->owner = NULL;
+		t->unwanted = true;
+		t->awaited = 0;
+	}
+}
+
+/* Those who wait for tasks are not told either. */
+static void forget_callers(void)
+{
+	list_foreach(e, next, crew_pools())
+	{
+		struct pool *p = list_entry(e, struct pool, link);
+
+		for (unsigned i = 0; p->tasks && i < p->count; i++)
+			if (p->workers[i]->runner)
+				tell_nobody(&p->workers[i]->runner->in_hand);
+		if (p->tasks)
+			tell_nobody(&p->tasks->queue);
+	}
+}
+
+/* The ledger stays as it was at that moment, whatever the crew does when it is closed. */
 void fake_manager_dies(void)
 {
+	static uint32_t owed[CREW_WORKERS_MAX];
+	bool dirty = false;
+
+	for (unsigned i = 0; i < CREW_WORKERS_MAX && incarnation; i++) {
+		owed[i] = ledger_owed(i, &dirty) * 2;
+		owed[i] += dirty;
+	}
+	if (crew_conf())
+		forget_callers();
 	crew_close();
-	memset(timers, 0, sizeof(timers));
+	for (unsigned i = 0; i < CREW_WORKERS_MAX && incarnation; i++)
+		ledger_set_owed(i, owed[i] / 2, owed[i] & 1);
+	expire_results();
 	list_init(&tasks);
+	assert_int_equal(task_count(), 0);
 }
 
 void fake_reset(void)
 {
 	fake_manager_dies();
-	for (unsigned i = 0; i < CREW_WORKERS_MAX; i++)
-		forget_task(&fake_slots[i]);
 	memset(fake_slots, 0, sizeof(fake_slots));
-	fake_spawn_task_error = 0;
-	fake_on_pipes = NULL;
 	fake_shut_down = fake_changes = 0;
+	fake_task_changes = fake_awaited_ended = fake_rooms = fake_drained = 0;
+	fake_task_errno = 0;
 	ledger_close();
 	assert_int_equal(ledger_init(-1), 0);
+}
+
+static void on_task_changed(const struct task *t)
+{
+	(void)t;
+	fake_task_changes++;
+}
+
+static void on_awaited_ended(struct task *t)
+{
+	assert_true(task_has_ended(t));
+	fake_awaited_ended++;
+}
+
+static void on_room(void)
+{
+	fake_rooms++;
+}
+
+static void on_drained(struct taskpool *tp)
+{
+	(void)tp;
+	fake_drained++;
+}
+
+static void on_has_room(struct taskpool *tp)
+{
+	(void)tp;
+	fake_rooms++;
+}
+
+static void observe_tasks(void)
+{
+	static const struct task_observer observer = { on_task_changed, on_awaited_ended, on_room };
+	static const struct taskpool_events pool_events = { on_drained, on_has_room };
+
+	task_observe(&observer);
+	taskpool_observe(&pool_events);
+	task_init(0xfeed, ++incarnation);
 }
 
 void fake_crew(struct conf *block, size_t size)
@@ -355,6 +453,7 @@ void fake_crew(struct conf *block, size_t size)
 	};
 	struct crew_setup setup = { .events = &events };
 
+	observe_tasks();
 	assert_int_equal(crew_init(&setup, memfd_of(block, size)), 0);
 	fake_turn();
 }

@@ -16,20 +16,19 @@ struct fake_slot {
 	bool alive;
 	pid_t pid;
 	uint32_t run;
-	/* of the last child_spawn_task(): copies */
-	unsigned task_spawns, arg_count;
-	char *args, *input;
-	size_t args_size, input_size;
-	unsigned inputs_closed;
-	/* what a manager finds at the hand-over, if has_pipes */
-	bool has_pipes;
-	int task_in, task_out;
+	struct child_end end;	/* of a process that ended while there was no manager */
+	bool pipes;		/* of one that has tasks: they have been handed over */
+	unsigned inputs_closed; /* child_close_input() */
+	/* of the last process for one task */
+	uint32_t task_pool;
+	unsigned task_args;
+	char args[128], input[128]; /* each argument ended by a blank */
 };
 extern struct fake_slot fake_slots[CREW_WORKERS_MAX];
-extern int fake_spawn_task_error; /* errno of the child_spawn_task() to come, 0: it works */
-/* Who hears of pipes: as child_events.pipes, which the daemon gives to child_init(). */
-extern void (*fake_on_pipes)(unsigned slot, int in, int out);
 extern unsigned fake_shut_down, fake_changes;
+extern int fake_task_errno; /* child_spawn_task() fails with it; 0: it does not */
+/* What tasks have told. */
+extern unsigned fake_task_changes, fake_awaited_ended, fake_rooms, fake_drained;
 
 /* Forgets everything: virtual time zero, no pools, fresh ledger. */
 void fake_reset(void);
@@ -46,11 +45,11 @@ void fake_crew(struct conf *block, size_t size);
 void fake_next_config(struct conf *block, size_t size);
 
 /* The keeper's answers. */
-void fake_exec(struct worker *w);		    /* exec has succeeded */
-void fake_pipes(struct worker *w, int in, int out); /* passes on these descriptors */
+void fake_exec(struct worker *w); /* exec has succeeded; with its pipes if it has tasks */
 void fake_exec_fails(struct worker *w, int err);
 void fake_exit(struct worker *w, int status);
 void fake_killed(struct worker *w, int sig);
+void fake_killed_unseen(struct worker *w, int sig); /* the next manager finds it so */
 
 /* A block with pools described by a function. */
 struct conf *fake_block(uint32_t pools, void (*describe)(struct conf_build *b), size_t *size);
