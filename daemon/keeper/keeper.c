@@ -113,16 +113,9 @@ void keeper_renumber(const struct conf *next)
 	}
 }
 
-static void close_status(struct slot *s)
-{
-	close(s->status);
-	s->status = -1;
-	pending.execs--;
-}
-
 /* A byte: the child has taken its descriptors. End of file: exec is done. A record: what failed, and its
- * death comes soon. */
-static void read_status(struct slot *s)
+ * death comes soon. `dead`: nothing more can come, though another child may have a copy of the other end. */
+static void read_status(struct slot *s, bool dead)
 {
 	struct spawn_failure f;
 	char byte;
@@ -134,9 +127,11 @@ static void read_status(struct slot *s)
 		slot_unshared(s);
 	}
 	n = read(s->status, &f, sizeof(f));
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && !dead && (errno == EAGAIN || errno == EINTR))
 		return;
-	close_status(s);
+	close(s->status);
+	s->status = -1;
+	pending.execs--;
 	if (n == sizeof(f)) {
 		s->told.step = f.step;
 		s->told.err = f.err;
@@ -154,13 +149,11 @@ static void worker_died(struct slot *s, const siginfo_t *si)
 
 	keeper_kill(s, SIGKILL); /* what it left behind; its pid is still its own */
 	if (s->status >= 0)
-		read_status(s);
+		read_status(s, true);
 	if (s->status_in >= 0) { /* it died before all else */
 		slot_unshared(s);
-		read_status(s);
+		read_status(s, true);
 	}
-	if (s->status >= 0) /* another child has a copy of the other end, just now */
-		close_status(s);
 	wait4(s->told.pid, NULL, WNOHANG, &u);
 	table_reaped(s);
 	s->told.code = si->si_code;
@@ -290,7 +283,7 @@ static void dispatch(const struct epoll_event *e)
 	else if (e->data.u64 == WATCH_LINK)
 		link_io(false);
 	else if (table_slot((unsigned)e->data.u64)->status >= 0)
-		read_status(table_slot((unsigned)e->data.u64));
+		read_status(table_slot((unsigned)e->data.u64), false);
 }
 
 static bool is_over(void)
