@@ -168,6 +168,10 @@ void crew_shutdown(bool join)
 	fake_shutdowns++;
 }
 
+void crew_look_at_end(void)
+{
+}
+
 bool crew_is_ending(void)
 {
 	return false;
