@@ -60,7 +60,7 @@ static void seconds_or_null(struct json_writer *json, const char *key, bool know
 {
 	jw_key(json, key);
 	if (known)
-		jw_double(json, (double)usec / USEC_PER_SEC);
+		jw_seconds(json, usec);
 	else
 		jw_null(json);
 }
