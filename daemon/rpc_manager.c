@@ -96,7 +96,7 @@ static void write_ages(struct json_writer *json, int64_t started)
 	jw_key(json, "started");
 	jw_double(json, rpc_wall_time(started));
 	jw_key(json, "uptime");
-	jw_double(json, (double)age / USEC_PER_SEC);
+	jw_seconds(json, age);
 }
 
 static void get_status(struct rpc_call *call)
@@ -255,7 +255,7 @@ static struct json_writer *begin_event(struct rpc_call *call, const char *event)
 	jw_key(json, "event");
 	jw_string(json, event);
 	jw_key(json, "time");
-	jw_double(json, (double)clock_wall() / USEC_PER_SEC);
+	jw_seconds(json, clock_wall());
 	return json;
 }
 

@@ -147,11 +147,8 @@ bool rpc_request_element(struct rpc_request *q, const struct task_kind *kind,
 {
 	/* The usual case is spared a list of one. */
 	if (json_is_plain(element) && !kind->json) {
-		q->args = calloc(1, sizeof(*q->args));
-		if (!q->args)
-			return is_wrong(q, "tasks", "fewer: there is no memory for them");
-		q->args[0] = json_as_string(element);
-		q->r.args = q->args;
+		q->only = json_as_string(element);
+		q->r.args = &q->only;
 		q->r.count = 1;
 		return kind->check(&q->r, &q->parameter, &q->why) == 0;
 	}
@@ -201,7 +198,7 @@ static void write_time(struct json_writer *json, const char *key, int64_t when, 
 	if (!when)
 		return;
 	jw_key(json, key);
-	jw_double(json, (double)(when + offset) / USEC_PER_SEC);
+	jw_seconds(json, when + offset);
 }
 
 static void write_result(struct json_writer *json, const struct task *t)
@@ -269,13 +266,16 @@ static void write_failure(struct json_writer *json, const struct task_failure *f
 
 static void write_worker(struct json_writer *json, const struct task *t)
 {
-	char name[CREW_NAME_MAX + 16];
+	char name[CREW_NAME_MAX + 1 + TEXT_DIGITS];
+	size_t n = strlen(t->pool->name);
 
 	if (!t->worker)
 		return;
-	snprintf(name, sizeof(name), "%s-%u", t->pool->name, t->worker);
+	memcpy(name, t->pool->name, n);
+	name[n++] = '-';
+	n += text_digits(name + n, t->worker);
 	jw_key(json, "worker");
-	jw_string(json, name);
+	jw_string_n(json, name, n);
 }
 
 void rpc_write_task(struct json_writer *json, const struct task *t, bool with_result)

@@ -14,6 +14,7 @@ struct taskpool *rpc_taskpool(struct rpc_call *call, const char *name);
 struct rpc_request {
 	struct task_request r;
 	const char **args; /* owned */
+	const char *only;  /* instead of a list of one */
 	char *params;	   /* owned */
 	struct json_t *given_args, *given_params;
 	const char *parameter, *why; /* what is wrong with it */

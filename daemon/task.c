@@ -9,12 +9,15 @@
 #include "lib/bounds.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 #define BUCKETS 65536
 
 static struct {
 	const struct task_observer *observer;
 	uint32_t salt, incarnation;
+	char prefix[TASK_ID_SIZE]; /* what IDs begin with, of these two */
+	size_t prefix_len;
 	uint64_t last;	      /* number given out last */
 	struct list *buckets; /* made with the first task */
 	unsigned count;
@@ -42,6 +45,8 @@ void task_init(uint32_t salt, uint32_t incarnation)
 {
 	table.salt = salt;
 	table.incarnation = incarnation;
+	table.prefix_len = (size_t)snprintf(table.prefix, sizeof(table.prefix),
+					    "%08" PRIx32 "-%" PRIu32 "-", salt, incarnation);
 	table.last = 0;
 }
 
@@ -86,6 +91,17 @@ static size_t weight(const struct task *t)
 	       (t->failure ? t->failure->size : 0);
 }
 
+/* Asked once a turn. */
+static int64_t wall_offset(void)
+{
+	static int64_t offset, asked;
+
+	if (asked != loop_now() || !offset)
+		offset = clock_wall() - clock_now();
+	asked = loop_now();
+	return offset;
+}
+
 struct task *task_new(struct taskpool *pool, size_t size)
 {
 	struct task *t;
@@ -107,7 +123,7 @@ struct task *task_new(struct taskpool *pool, size_t size)
 	t->state = TASK_QUEUED;
 	t->exitcode = -1;
 	t->queued = loop_now();
-	t->wall = clock_wall() - clock_now();
+	t->wall = wall_offset();
 	t->size = size;
 	list_append(bucket(t->number), &t->by_id);
 	table.count++;
@@ -160,8 +176,11 @@ void task_free(struct task *t)
 
 char *task_id(const struct task *t, char buf[TASK_ID_SIZE])
 {
-	snprintf(buf, TASK_ID_SIZE, "%08" PRIx32 "-%" PRIu32 "-%" PRIu64, table.salt,
-		 table.incarnation, t->number);
+	size_t n = table.prefix_len;
+
+	memcpy(buf, table.prefix, n);
+	n += text_digits(buf + n, t->number);
+	buf[n] = '\0';
 	return buf;
 }
 

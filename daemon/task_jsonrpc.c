@@ -43,11 +43,10 @@ static size_t size(const struct task_request *r)
 
 static void fill(const struct task_request *r, char *payload)
 {
-	struct buf text = { .max = SIZE_MAX / 2 };
+	/* as much as size() has found */
+	struct buf text = { .data = payload, .cap = SIZE_MAX / 2, .max = SIZE_MAX / 2 };
 
-	if (compose(r, &text) == 0)
-		memcpy(payload, buf_data(&text), text.len);
-	buf_free(&text);
+	compose(r, &text);
 }
 
 static int ask(const struct task *t, struct buf *out)

@@ -5,10 +5,19 @@
 #include <string.h>
 #include "lib/text.h"
 
-static void put(struct json_writer *w, const char *s, size_t len)
+/* Most often there is room already. */
+static inline void put(struct json_writer *w, const char *s, size_t len)
 {
-	if (!w->failed && buf_append(w->out, s, len) < 0)
+	struct buf *b = w->out;
+
+	if (w->failed)
+		return;
+	if (b->data && len <= b->cap - b->start - b->len) {
+		memcpy(b->data + b->start + b->len, s, len);
+		b->len += len;
+	} else if (buf_append(b, s, len) < 0) {
 		w->failed = true;
+	}
 }
 
 static void before_value(struct json_writer *w)
@@ -67,15 +76,25 @@ static void put_special(struct json_writer *w, unsigned char c)
 	put(w, text, strlen(text));
 }
 
+static bool is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
 static void put_text(struct json_writer *w, const char *s, size_t len)
 {
 	const unsigned char *u = (const unsigned char *)s;
 	size_t plain = 0, i = 0;
 
 	while (i < len) {
-		size_t n = u[i] ? text_utf8_sequence(s + i, len - i) : 1;
+		size_t n;
 
-		if (n > 1 || (n == 1 && u[i] >= 0x20 && u[i] != '"' && u[i] != '\\')) {
+		if (is_plain(u[i])) {
+			i++;
+			continue;
+		}
+		n = u[i] ? text_utf8_sequence(s + i, len - i) : 1;
+		if (n > 1) {
 			i += n;
 			continue;
 		}
@@ -150,10 +169,28 @@ void jw_base64(struct json_writer *w, const void *data, size_t len)
 
 void jw_int(struct json_writer *w, int64_t v)
 {
-	char text[24];
-	int n = snprintf(text, sizeof(text), "%lld", (long long)v);
+	char text[TEXT_DIGITS + 1];
+	size_t n = 0;
 
-	jw_raw(w, text, (size_t)n);
+	if (v < 0)
+		text[n++] = '-';
+	n += text_digits(text + n, v < 0 ? -(uint64_t)v : (uint64_t)v);
+	jw_raw(w, text, n);
+}
+
+void jw_seconds(struct json_writer *w, int64_t usec)
+{
+	uint64_t size = usec < 0 ? -(uint64_t)usec : (uint64_t)usec, part = size % 1000000;
+	char text[TEXT_DIGITS + 8];
+	size_t n = 0;
+
+	if (usec < 0)
+		text[n++] = '-';
+	n += text_digits(text + n, size / 1000000);
+	text[n++] = '.';
+	for (unsigned digit = 100000; digit; digit /= 10)
+		text[n++] = (char)('0' + part / digit % 10);
+	jw_raw(w, text, n);
 }
 
 void jw_double(struct json_writer *w, double v)

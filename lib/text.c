@@ -302,6 +302,19 @@ static bool second_ok(unsigned char first, unsigned char second)
 	return second >= low && second <= high;
 }
 
+size_t text_digits(char *out, uint64_t v)
+{
+	char reverse[TEXT_DIGITS];
+	size_t n = 0;
+
+	do
+		reverse[n++] = (char)('0' + v % 10);
+	while (v /= 10);
+	for (size_t i = 0; i < n; i++)
+		out[i] = reverse[n - 1 - i];
+	return n;
+}
+
 size_t text_utf8_sequence(const char *text, size_t left)
 {
 	const unsigned char *s = (const unsigned char *)text;
@@ -318,7 +331,7 @@ size_t text_utf8_sequence(const char *text, size_t left)
 bool text_utf8_ok(const char *s, size_t len)
 {
 	while (len) {
-		size_t n = text_utf8_sequence(s, len);
+		size_t n = (signed char)*s > 0 ? 1 : text_utf8_sequence(s, len);
 
 		if (!n)
 			return false;

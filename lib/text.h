@@ -37,6 +37,10 @@ char *text_size_show(char *buf, size_t size, uint64_t bytes);
 /* Exact: what text_size() reads back ("64K", "1000"). */
 char *text_size_print(char *buf, size_t size, uint64_t bytes);
 
+/* Decimal digits of v, without a NUL behind them. How many there are. */
+#define TEXT_DIGITS 20
+size_t text_digits(char *out, uint64_t v);
+
 /* Length of the UTF-8 sequence that begins at `s`, at most `left` bytes; 0 if there is none (NUL too). */
 size_t text_utf8_sequence(const char *s, size_t left);
 /* True if `s` is valid UTF-8 without NUL in `len` bytes. */
