@@ -93,7 +93,7 @@ static void set_timer(struct runner *r)
 	const struct task *head = runner_head(r);
 	int64_t limit = def(r)->task_timeout;
 
-	if (r->closed && !r->doomed)
+	if (r->stale || (r->closed && !r->doomed))
 		return;
 	if (!head || !limit || r->doomed) {
 		if (r->timer.armed)
@@ -429,9 +429,11 @@ static void on_closed(void *arg)
 {
 	struct runner *r = arg;
 
+	if (r->kind->per_task)
+		return; /* it may go on without; its end is what counts */
 	r->closed = true;
-	taskpool_look_at(r);
-	if (r->kind->per_task || r->doomed)
+	taskpool_hide(r);
+	if (r->doomed)
 		return;
 	r->timer.fn = on_timer;
 	r->timer.arg = r;
