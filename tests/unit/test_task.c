@@ -783,6 +783,23 @@ static void a_process_over_its_time(void **state)
 	assert_ended(&a, TASK_SUCCEEDED);
 }
 
+static void closes_its_output_and_goes_on(void **state)
+{
+	struct caller a;
+
+	(void)state;
+	usual(CONF_TASKS_EXEC, 1);
+	setup.task_timeout = 5 * SEC;
+	start_pool();
+	submit(&a, "a");
+	up(1);
+	fake_closes(pipe_of(1));
+	fake_advance(5 * SEC);
+	assert_ended(&a, TASK_FAILED);
+	assert_int_equal(a.error, TASK_TIMED_OUT);
+	fake_killed(w_of(1), SIGKILL);
+}
+
 /* Someone hangs, and only then a limit is set. */
 static void a_limit_holds_for_what_runs(void **state)
 {
@@ -980,6 +997,7 @@ int main(void)
 		T(over_its_time),
 		T(each_has_its_own_time),
 		T(a_process_over_its_time),
+		T(closes_its_output_and_goes_on),
 		T(a_limit_holds_for_what_runs),
 		T(cancelled_while_it_waits),
 		T(cancelled_while_it_runs),

@@ -1049,6 +1049,42 @@ static void a_process_from_before(void **state)
 	assert_string_equal(c.result, "for c");
 }
 
+/* The manager died between asking for the process and noting that it had. */
+static void begun_and_not_noted(void **state)
+{
+	struct ledger_worker r;
+	unsigned slot;
+
+	(void)state;
+	begin(CONF_TASKS_EXEC, 1);
+	slot = w_of(1)->slot;
+	assert_true(ledger_load_worker(slot, &r));
+	submit(&a, "a");
+	ledger_save_worker(slot, &r);
+	next_manager();
+	assert_worker(1, WORKER_STOPPING);
+	assert_int_equal(fake_slots[slot].last_signal, SIGKILL);
+	submit(&b, "b");
+	fake_killed(w_of(1), SIGKILL);
+	assert_worker(1, WORKER_STARTING);
+	assert_string_equal(fake_slots[slot].args, "b ");
+}
+
+static void a_limit_outlasts_a_reload(void **state)
+{
+	(void)state;
+	usual(CONF_TASKS_LINES, 1);
+	setup.task_timeout = 5 * SEC;
+	start_pool();
+	up(1);
+	submit(&a, "a");
+	next_manager();
+	reload_pool();
+	fake_advance(5 * SEC);
+	assert_worker(1, WORKER_STOPPING);
+	fake_killed(w_of(1), SIGKILL);
+}
+
 static void stays_closed(void **state)
 {
 	(void)state;
@@ -1113,6 +1149,8 @@ int main(void)
 		T(died_while_there_was_no_manager),
 		T(a_task_of_before_that_hangs),
 		T(a_process_from_before),
+		T(begun_and_not_noted),
+		T(a_limit_outlasts_a_reload),
 		T(stays_closed),
 	};
 
