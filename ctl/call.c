@@ -71,6 +71,16 @@ void ctl_param_bool(struct params_out *p, const char *key, bool value)
 	jw_bool(&p->json, true);
 }
 
+void ctl_param_deadline(struct params_out *p, int64_t deadline)
+{
+	int64_t left = deadline - clock_now();
+
+	if (deadline == INT64_MAX)
+		return;
+	jw_key(&p->json, "timeout");
+	jw_double(&p->json, left > 0 ? (double)left / USEC_PER_SEC : 0);
+}
+
 void ctl_params_free(struct params_out *p)
 {
 	buf_free(&p->text);
@@ -78,9 +88,14 @@ void ctl_params_free(struct params_out *p)
 
 /* ---- connection ------------------------------------------------------------------------------- */
 
+static const char *socket_path(const struct ctl *ctl)
+{
+	return ctl->socket ? ctl->socket : client_default_socket();
+}
+
 static struct client *connect_quietly(const struct ctl *ctl, const char **path)
 {
-	*path = ctl->socket ? ctl->socket : client_default_socket();
+	*path = socket_path(ctl);
 	if (!*path) {
 		*path = "XDG_RUNTIME_DIR is not set; use -s SOCKET";
 		errno = ENOENT;
@@ -109,6 +124,18 @@ struct client *ctl_connect(const struct ctl *ctl, int *exit)
 	return c;
 }
 
+int ctl_dial(const struct ctl *ctl, int *exit)
+{
+	const char *path = socket_path(ctl);
+	int fd = -1;
+
+	errno = ENOENT;
+	if (path)
+		fd = client_dial(path, true);
+	*exit = fd >= 0 || errno == EAGAIN ? 0 : connect_failed(path ? path : "?");
+	return fd;
+}
+
 int ctl_send(struct client *c, const char *method, struct params_out *p, unsigned flags)
 {
 	if (!p->ended)
@@ -119,6 +146,10 @@ int ctl_send(struct client *c, const char *method, struct params_out *p, unsigne
 		return 0;
 	if (errno == EPIPE || errno == ECONNRESET)
 		return CTL_LOST;
+	if (errno == EMSGSIZE) {
+		ctl_error("too long: a call may have %d bytes", CREW_MESSAGE_MAX);
+		return CREW_EXIT_FAILED;
+	}
 	ctl_error("cannot call %s: %s", method, strerror(errno));
 	return CREW_EXIT_FAILED;
 }
@@ -136,60 +167,131 @@ static void print_plain_error(const struct message_reply *reply)
 }
 
 static const struct {
-	const char *error, *format; /* one %s: `name`, or the parameter that `key` names */
-	const char *key;
+	const char *error, *format; /* one %s: the first of `keys` that is there */
+	const char *keys[2];
+	bool why; /* `why` is worth telling */
 } texts[] = {
-	{ "io.crewd.Worker.NoSuchWorker", "no such worker: %s", "name" },
-	{ "io.crewd.Pool.NoSuchPool", "no such pool: %s", "name" },
-	{ "io.crewd.Worker.TimedOut", "the time given is over: %s", "name" },
-	{ "io.crewd.Worker.Exists", "there is a worker or a pool of that name already: %s",
-	  "name" },
-	{ "io.crewd.Worker.StillAlive", "has not ended yet: %s", "name" },
-	{ "io.crewd.Worker.NotAlive", "not alive: %s", "name" },
-	{ "io.crewd.Worker.NoRunUser", "not permitted: the configuration names no run-user%s", "" },
-	{ "io.crewd.Manager.Busy", "not now, try again later: %s", "why" },
-	{ "org.varlink.service.PermissionDenied",
-	  "not permitted: only root, crewd's own user and members of its socket-group may%s", "" },
+	{ .error = "io.crewd.Worker.NoSuchWorker",
+	  .format = "no such worker: %s",
+	  .keys = { "name" } },
+	{ .error = "io.crewd.Worker.TimedOut",
+	  .format = "the time given is over: %s",
+	  .keys = { "name" } },
+	{ .error = "io.crewd.Worker.StartFailed",
+	  .format = "%s could not be started",
+	  .keys = { "name" },
+	  .why = true },
+	{ .error = "io.crewd.Worker.Exists",
+	  .format = "there is a worker or a pool of that name already: %s",
+	  .keys = { "name" } },
+	{ .error = "io.crewd.Worker.StillAlive",
+	  .format = "has not ended yet: %s",
+	  .keys = { "name" } },
+	{ .error = "io.crewd.Worker.NotAlive", .format = "not alive: %s", .keys = { "name" } },
+	{ .error = "io.crewd.Worker.NoRunUser",
+	  .format = "not permitted: the configuration names no run-user%s" },
+	{ .error = "io.crewd.Worker.TooMany",
+	  .format = "crewd has no room for that many workers%s" },
+	{ .error = "io.crewd.Pool.NoSuchPool",
+	  .format = "no such pool: %s",
+	  .keys = { "name" },
+	  .why = true },
+	{ .error = "io.crewd.Pool.NoSuchTask", .format = "no such task: %s", .keys = { "id" } },
+	{ .error = "io.crewd.Pool.Full",
+	  .format = "%s takes no task now, try again later",
+	  .keys = { "pool" },
+	  .why = true },
+	{ .error = "io.crewd.Pool.Closed",
+	  .format = "%s takes no tasks",
+	  .keys = { "pool" },
+	  .why = true },
+	{ .error = "io.crewd.Pool.StillRunning",
+	  .format = "%s is open: close or terminate it first",
+	  .keys = { "pool" } },
+	{ .error = "io.crewd.Pool.TimedOut",
+	  .format = "the time given is over: %s",
+	  .keys = { "id", "pool" } },
+	{ .error = "io.crewd.Pool.WorkerDied",
+	  .format = "%s: its worker died",
+	  .keys = { "id" },
+	  .why = true },
+	{ .error = "io.crewd.Pool.Lost",
+	  .format = "%s was accepted by a manager that is no more; nobody knows what became of it",
+	  .keys = { "id" } },
+	{ .error = "io.crewd.Manager.Busy",
+	  .format = "not now, try again later: %s",
+	  .keys = { "why" } },
+	{ .error = "io.crewd.Manager.ShuttingDown", .format = "crewd is shutting down%s" },
+	{ .error = "org.varlink.service.PermissionDenied",
+	  .format = "not permitted: only root, crewd's own user and members of its socket-group "
+		    "may%s" },
 };
 
-static void print_error(const struct message_reply *reply)
+/* Lines as `crewd -t` prints them. */
+static void print_config_errors(const char *lines)
 {
-	const char *name = json_get_string(reply->params, "name"),
-		   *why = json_get_string(reply->params, "why");
+	ctl_error("the configuration has errors, nothing was changed:");
+	fputs(lines ? lines : "", stderr);
+}
+
+static const char *first_of(const struct json_t *params, const char *const keys[2])
+{
+	const char *value = keys[0] ? json_get_string(params, keys[0]) : NULL;
+
+	if (!value && keys[1])
+		value = json_get_string(params, keys[1]);
+	return value ? value : "";
+}
+
+static bool print_known_error(const struct message_reply *reply)
+{
+	const char *why = json_get_string(reply->params, "why");
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
-		const char *value = json_get_string(reply->params, texts[i].key);
-
 		if (strcmp(texts[i].error, reply->error) != 0)
 			continue;
 		fflush(stdout);
 		fputs("crewctl: ", stderr);
-		fprintf(stderr, texts[i].format, value ? value : "");
+		fprintf(stderr, texts[i].format, first_of(reply->params, texts[i].keys));
+		if (texts[i].why && why && *why)
+			fprintf(stderr, ": %s", why);
 		fputc('\n', stderr);
-		return;
+		return true;
 	}
-	if (strcmp(reply->error, "io.crewd.Worker.StartFailed") == 0 && name)
-		ctl_error("%s could not be started: %s", name, why ? why : "unknown");
+	return false;
+}
+
+int ctl_report(const struct message_reply *reply)
+{
+	const char *why = json_get_string(reply->params, "why"),
+		   *parameter = json_get_string(reply->params, "parameter");
+
+	if (strcmp(reply->error, "org.varlink.service.InvalidParameter") == 0 && parameter && why)
+		ctl_error("%s must be %s", parameter, why);
 	else if (strcmp(reply->error, "io.crewd.Manager.BadConfig") == 0)
-		fputs(json_get_string(reply->params, "errors") ?: "bad configuration\n", stderr);
-	else
+		print_config_errors(json_get_string(reply->params, "errors"));
+	else if (!print_known_error(reply))
 		print_plain_error(reply);
+	return crew_error_exit(reply->error);
+}
+
+static int receive_any(struct client *c, struct message_reply *reply)
+{
+	if (client_receive(c, reply, INT64_MAX) == 0)
+		return 0;
+	if (errno == EPIPE)
+		return CTL_LOST;
+	ctl_error("no right answer from the daemon: %s", strerror(errno));
+	return CREW_EXIT_FAILED;
 }
 
 int ctl_receive(struct client *c, struct message_reply *reply)
 {
-	int code;
+	int code = receive_any(c, reply);
 
-	if (client_receive(c, reply, INT64_MAX) < 0) {
-		if (errno == EPIPE)
-			return CTL_LOST;
-		ctl_error("no right answer from the daemon: %s", strerror(errno));
-		return CREW_EXIT_FAILED;
-	}
-	if (!reply->error)
-		return 0;
-	print_error(reply);
-	code = crew_error_exit(reply->error);
+	if (code || !reply->error)
+		return code;
+	code = ctl_report(reply);
 	message_reply_free(reply);
 	return code;
 }
@@ -208,7 +310,7 @@ struct attempt {
 	const char *method;
 	struct params_out *params;
 	unsigned flags;
-	int (*take)(struct client * c, void *arg);
+	int (*take)(struct client *c, void *arg);
 	void *arg;
 };
 
@@ -245,16 +347,33 @@ static int take_one(struct client *c, void *arg)
 	return ctl_receive(c, arg);
 }
 
-int ctl_call(const struct ctl *ctl, const char *method, struct params_out *p, bool again,
-	     struct message_reply *reply)
+static int take_any(struct client *c, void *arg)
+{
+	return receive_any(c, arg);
+}
+
+static int call_once(const struct ctl *ctl, const char *method, struct params_out *p, bool again,
+		     int (*take)(struct client *, void *), struct message_reply *reply)
 {
 	struct attempt t = {
-		.ctl = ctl, .method = method, .params = p, .take = take_one, .arg = reply
+		.ctl = ctl, .method = method, .params = p, .take = take, .arg = reply
 	};
 	int r = try_for_a_while(&t, again);
 
 	ctl_params_free(p);
 	return r;
+}
+
+int ctl_call(const struct ctl *ctl, const char *method, struct params_out *p, bool again,
+	     struct message_reply *reply)
+{
+	return call_once(ctl, method, p, again, take_one, reply);
+}
+
+int ctl_call_any(const struct ctl *ctl, const char *method, struct params_out *p, bool again,
+		 struct message_reply *reply)
+{
+	return call_once(ctl, method, p, again, take_any, reply);
 }
 
 int ctl_do(const struct ctl *ctl, const char *method, struct params_out *p)
@@ -292,11 +411,11 @@ int ctl_stream(const struct ctl *ctl, const char *method, struct params_out *p, 
 {
 	struct stream s = { .ctl = ctl, .each = each, .arg = arg };
 	struct attempt t = { .ctl = ctl,
-			 .method = method,
-			 .params = p,
-			 .flags = MESSAGE_MORE,
-			 .take = take_all,
-			 .arg = &s };
+			     .method = method,
+			     .params = p,
+			     .flags = MESSAGE_MORE,
+			     .take = take_all,
+			     .arg = &s };
 	int r = try_for_a_while(&t, again);
 
 	ctl_params_free(p);

@@ -23,6 +23,10 @@ struct ctl {
 	const char *name, *restart, *directory;
 	const char **environment;
 	unsigned environment_count;
+
+	/* of tasks */
+	const char *input, *input_file, *method, *params, *joblog;
+	bool json_args, json_lines, unordered, progress, no_progress;
 };
 
 /* `crewctl: ...` on standard error, one line. */
@@ -42,10 +46,14 @@ void ctl_params(struct params_out *p);
 void ctl_param_string(struct params_out *p, const char *key,
 		      const char *value);				/* NULL: left out */
 void ctl_param_bool(struct params_out *p, const char *key, bool value); /* false: left out */
+/* `timeout`: what is left until then, as clock_now() counts; INT64_MAX: left out. */
+void ctl_param_deadline(struct params_out *p, int64_t deadline);
 void ctl_params_free(struct params_out *p);
 
 /* Connects; NULL after an error message; *exit as it should be (69, 77). */
 struct client *ctl_connect(const struct ctl *ctl, int *exit);
+/* A connected socket that does not block. -1: *exit as it should be after a message, 0: not now, try again. */
+int ctl_dial(const struct ctl *ctl, int *exit);
 /* Sends; p stays the caller's and may be sent again. 0, CTL_LOST, or the exit code after an error message. */
 int ctl_send(struct client *c, const char *method, struct params_out *p, unsigned flags);
 /* Next reply. 0 and *reply; or the exit code after an error message. CTL_LOST: the connection ended, nothing
@@ -55,6 +63,11 @@ int ctl_receive(struct client *c, struct message_reply *reply);
 /* One call, one reply (to be freed); frees p. Asks again for up to five seconds when the connection is lost and `again`. */
 int ctl_call(const struct ctl *ctl, const char *method, struct params_out *p, bool again,
 	     struct message_reply *reply);
+/* As ctl_call(), but an error is a reply too, and nothing is said of it. */
+int ctl_call_any(const struct ctl *ctl, const char *method, struct params_out *p, bool again,
+		 struct message_reply *reply);
+/* Says in a line what an error reply tells. Exit code. */
+int ctl_report(const struct message_reply *reply);
 /* As ctl_call(), the reply's parameters are of no interest. */
 int ctl_do(const struct ctl *ctl, const char *method, struct params_out *p);
 /* Calls with `more`, `each` for every reply until it returns false; asks again from the start when the

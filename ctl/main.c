@@ -74,6 +74,8 @@ int main(int argc, char **argv)
 	r = verb_options(&ctl, argc, argv);
 	if (r == 0)
 		r = ctl.verb->run(&ctl);
+	if (r == 0 && ctl.json && ctl.verb->quiet)
+		puts("{}");
 	free(ctl.environment);
 	return ctl_finish(r);
 }

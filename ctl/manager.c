@@ -122,10 +122,25 @@ int ctl_shutdown(struct ctl *ctl)
 
 /* ---- events ----------------------------------------------------------------------------------- */
 
+static void print_why(const char *why)
+{
+	printf("%s%s%s\n", why && *why ? " (" : "", why ? why : "", why && *why ? ")" : "");
+}
+
+static void print_task_event(const char *stamp, const struct json_t *e)
+{
+	const char *worker = json_get_string(e, "worker");
+
+	printf("%s %s task %s %s", stamp, json_get_string(e, "pool") ?: "?",
+	       json_get_string(e, "id") ?: "?", json_get_string(e, "state") ?: "?");
+	if (worker)
+		printf(" on %s", worker);
+	print_why(json_get_string(e, "why"));
+}
+
 static void print_event(const struct json_t *e)
 {
 	const char *event = json_get_string(e, "event"), *worker = json_get_string(e, "worker");
-	const char *why = json_get_string(e, "why");
 	char stamp[32] = "";
 	double seconds = 0;
 	time_t when;
@@ -135,6 +150,10 @@ static void print_event(const struct json_t *e)
 	json_get_double(e, "time", &seconds);
 	when = (time_t)seconds;
 	strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", localtime_r(&when, &tm));
+	if (event && strcmp(event, "task") == 0) {
+		print_task_event(stamp, e);
+		return;
+	}
 	if (!worker) {
 		printf("%s %s\n", stamp, event ? event : "?");
 		return;
@@ -143,7 +162,7 @@ static void print_event(const struct json_t *e)
 	       json_get_string(e, "state") ?: "?");
 	if (json_get_int(e, "pid", &pid))
 		printf(" pid %lld", (long long)pid);
-	printf("%s%s%s\n", why && *why ? " (" : "", why ? why : "", why && *why ? ")" : "");
+	print_why(json_get_string(e, "why"));
 }
 
 static bool on_event(const struct ctl *ctl, struct json_t *params, void *arg)

@@ -3,15 +3,29 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ctl/verbs.h"
+#include "lib/text.h"
 
-static void put_strings(struct params_out *p, const char *key, const char *const *strings,
-			int count)
+/* JSON has no room for other bytes: they would arrive as something else. */
+static int check_text(const struct ctl *ctl, const char *text)
 {
+	if (text_utf8_ok(text, strlen(text)))
+		return 0;
+	return ctl_usage(ctl, "%s is not UTF-8, which is all that can be handed on", text);
+}
+
+static int put_strings(const struct ctl *ctl, struct params_out *p, const char *key,
+		       const char *const *strings, int count)
+{
+	int r = 0;
+
 	jw_key(&p->json, key);
 	jw_array(&p->json);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count && r == 0; i++) {
+		r = check_text(ctl, strings[i]);
 		jw_string(&p->json, strings[i]);
+	}
 	jw_end_array(&p->json);
+	return r;
 }
 
 /* Of a worker that has ended: its status as a shell would tell it. */
@@ -52,7 +66,20 @@ static int put_directory(struct ctl *ctl, struct params_out *p)
 	if (!realpath(ctl->directory, path))
 		return ctl_usage(ctl, "--dir %s: %s", ctl->directory, strerror(errno));
 	ctl_param_string(p, "directory", path);
-	return 0;
+	return check_text(ctl, path);
+}
+
+/* 0, or an exit code after a message. */
+static int put_all(struct ctl *ctl, struct params_out *p)
+{
+	int r = put_strings(ctl, p, "command", (const char *const *)ctl->args, ctl->count);
+
+	ctl_param_string(p, "name", ctl->name);
+	ctl_param_string(p, "restart", ctl->restart);
+	if (r == 0 && ctl->environment_count)
+		r = put_strings(ctl, p, "environment", ctl->environment,
+				(int)ctl->environment_count);
+	return r ? r : put_directory(ctl, p);
 }
 
 int ctl_run(struct ctl *ctl)
@@ -63,12 +90,7 @@ int ctl_run(struct ctl *ctl)
 	int r;
 
 	ctl_params(&p);
-	put_strings(&p, "command", (const char *const *)ctl->args, ctl->count);
-	ctl_param_string(&p, "name", ctl->name);
-	ctl_param_string(&p, "restart", ctl->restart);
-	if (ctl->environment_count)
-		put_strings(&p, "environment", ctl->environment, (int)ctl->environment_count);
-	r = put_directory(ctl, &p);
+	r = put_all(ctl, &p);
 	if (r) {
 		ctl_params_free(&p);
 		return r;

@@ -21,6 +21,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_start },
 	{ .name = "terminate",
 	  .alias = "stop",
@@ -29,6 +30,7 @@ const struct verb verbs[] = {
 	  .options = "w",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_terminate },
 	{ .name = "kill",
 	  .usage = "NAME...",
@@ -36,6 +38,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_kill },
 	{ .name = "signal",
 	  .usage = "SIG NAME...",
@@ -43,6 +46,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 2,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_signal },
 	{ .name = "restart",
 	  .usage = "[--all-at-once] NAME...",
@@ -50,6 +54,7 @@ const struct verb verbs[] = {
 	  .options = "A",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_restart },
 	{ .name = "is-alive",
 	  .usage = "NAME",
@@ -80,6 +85,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 1,
 	  .max = -1,
+	  .quiet = true,
 	  .run = ctl_forget },
 	{ .name = "scale",
 	  .usage = "POOL N",
@@ -87,6 +93,7 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .min = 2,
 	  .max = 2,
+	  .quiet = true,
 	  .run = ctl_scale },
 	{ .name = "logs",
 	  .usage = "[-f] [-n LINES] NAME",
@@ -104,7 +111,62 @@ const struct verb verbs[] = {
 	  .usage = "[--join]",
 	  .help = "end the daemon and its workers",
 	  .options = "j",
+	  .quiet = true,
 	  .run = ctl_shutdown },
+	{ .name = "apply",
+	  .usage = "[--timeout S] [--input TEXT | --input-file FILE] [--method M] [--params JSON] "
+		   "[--json-args] POOL [ARG...]",
+	  .help = "one task; waits, and prints its result",
+	  .options = "tiImpa",
+	  .min = 1,
+	  .max = -1,
+	  .first = true,
+	  .run = ctl_apply },
+	{ .name = "apply-async",
+	  .usage = "[--input TEXT | --input-file FILE] [--method M] [--params JSON] [--json-args] "
+		   "POOL "
+		   "[ARG...]",
+	  .help = "one task; prints its ID at once",
+	  .options = "iImpa",
+	  .min = 1,
+	  .max = -1,
+	  .first = true,
+	  .run = ctl_apply_async },
+	{ .name = "map",
+	  .usage = "[--unordered] [--joblog FILE] [--method M] [--json-lines] [--progress | "
+		   "--no-progress] POOL",
+	  .help = "a task for each line of standard input",
+	  .options = "uLmlPq",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_map },
+	{ .name = "result",
+	  .usage = "[--timeout S] ID",
+	  .help = "wait for a task, and print its result",
+	  .options = "t",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_result },
+	{ .name = "tasks",
+	  .usage = "[POOL...]",
+	  .help = "the tasks that wait or run",
+	  .options = "",
+	  .max = -1,
+	  .run = ctl_tasks },
+	{ .name = "cancel",
+	  .usage = "ID...",
+	  .help = "take a task back, or end it",
+	  .options = "",
+	  .min = 1,
+	  .max = -1,
+	  .run = ctl_cancel },
+	{ .name = "close",
+	  .usage = "POOL...",
+	  .help = "take no more tasks; workers end when all is done",
+	  .options = "",
+	  .min = 1,
+	  .max = -1,
+	  .run = ctl_close },
 	{ .name = "events",
 	  .usage = "",
 	  .help = "a line for each change of state",
@@ -135,9 +197,23 @@ static const struct option long_options[] = {
 	{ "restart", required_argument, NULL, 'r' },
 	{ "env", required_argument, NULL, 'e' },
 	{ "dir", required_argument, NULL, 'D' },
+	{ "input", required_argument, NULL, 'i' },
+	{ "input-file", required_argument, NULL, 'I' },
+	{ "method", required_argument, NULL, 'm' },
+	{ "params", required_argument, NULL, 'p' },
+	{ "json-args", no_argument, NULL, 'a' },
+	{ "unordered", no_argument, NULL, 'u' },
+	{ "joblog", required_argument, NULL, 'L' },
+	{ "json-lines", no_argument, NULL, 'l' },
+	{ "progress", no_argument, NULL, 'P' },
+	{ "no-progress", no_argument, NULL, 'q' },
 	{ "help", no_argument, NULL, 'h' },
+	{ "json", no_argument, NULL, 'J' },
+	{ "socket", required_argument, NULL, 's' },
 	{ NULL, 0, NULL, 0 },
 };
+
+#define FOR_ALL "Js" /* options of crewctl itself, which may stand behind the verb as well */
 
 /* Seconds as a number, or with a unit. */
 static int take_timeout(struct ctl *ctl, const char *text)
@@ -174,13 +250,16 @@ static int take_lines(struct ctl *ctl, const char *text)
 
 static int take_option(struct ctl *ctl, int letter)
 {
-	bool *const flags[] = { ['w'] = &ctl->no_wait,
-				['A'] = &ctl->all_at_once,
-				['f'] = &ctl->follow,
-				['d'] = &ctl->dry_run,
-				['j'] = &ctl->join };
+	bool *const flags[] = {
+		['w'] = &ctl->no_wait,	   ['A'] = &ctl->all_at_once, ['f'] = &ctl->follow,
+		['d'] = &ctl->dry_run,	   ['j'] = &ctl->join,	      ['a'] = &ctl->json_args,
+		['l'] = &ctl->json_lines,  ['u'] = &ctl->unordered,   ['P'] = &ctl->progress,
+		['q'] = &ctl->no_progress, ['J'] = &ctl->json
+	};
 	const char **const texts[] = {
-		['N'] = &ctl->name, ['r'] = &ctl->restart, ['D'] = &ctl->directory
+		['N'] = &ctl->name,   ['r'] = &ctl->restart,	['D'] = &ctl->directory,
+		['i'] = &ctl->input,  ['I'] = &ctl->input_file, ['m'] = &ctl->method,
+		['p'] = &ctl->params, ['L'] = &ctl->joblog,	['s'] = &ctl->socket
 	};
 
 	if (letter == 't')
@@ -198,7 +277,7 @@ static int take_option(struct ctl *ctl, int letter)
 
 static int bad_option(const struct ctl *ctl, char **argv)
 {
-	const char *what = optopt && optopt < 256 && !strchr("wAfntdjNreDh", optopt)
+	const char *what = optopt && optopt < 256 && !strchr("wAfntdjNreDiImpauLlPqhJs", optopt)
 				   ? "unknown option"
 				   : "option";
 
@@ -216,15 +295,13 @@ static int check_count(struct ctl *ctl)
 	return 0;
 }
 
-int verb_options(struct ctl *ctl, int argc, char **argv)
+static int take_options(struct ctl *ctl, int argc, char **argv)
 {
 	const struct verb *v = ctl->verb;
+	const char *letters = v->stops || v->first ? "+hfn:s:" : "hfn:s:";
 	int letter;
 
-	opterr = 0;
-	optind = 0;
-	while ((letter = getopt_long(argc, argv, v->stops ? "+hfn:" : "hfn:", long_options,
-				     NULL)) != -1) {
+	while ((letter = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
 		int r;
 
 		if (letter == 'h') {
@@ -233,12 +310,59 @@ int verb_options(struct ctl *ctl, int argc, char **argv)
 		}
 		if (letter == '?' || letter == ':')
 			return bad_option(ctl, argv);
-		if (!strchr(v->options, letter))
+		if (!strchr(v->options, letter) && !strchr(FOR_ALL, letter))
 			return ctl_usage(ctl, "option %s is not for this verb", argv[optind - 1]);
 		r = take_option(ctl, letter);
 		if (r)
 			return r;
 	}
+	return 0;
+}
+
+/* True if the word is one of the verb's own options, in full. */
+static bool own_option(const struct verb *v, const char *word)
+{
+	size_t len = strcspn(word, "=");
+
+	if (strncmp(word, "--", 2) != 0)
+		return false;
+	for (const struct option *o = long_options; o->name; o++)
+		if (strlen(o->name) == len - 2 && strncmp(o->name, word + 2, len - 2) == 0)
+			return strchr(v->options, o->val) != NULL;
+	return false;
+}
+
+/* `apply POOL --timeout 5 ARG...`: own options may follow the first argument; `--`, or anything else, begins
+ * what belongs to the task. */
+static int options_after_first(struct ctl *ctl, int argc, char **argv)
+{
+	char *first = argv[optind];
+	bool ended = strcmp(argv[optind - 1], "--") == 0; /* getopt() has taken it */
+	int r = 0;
+
+	while (r == 0 && !ended && optind + 1 < argc && own_option(ctl->verb, argv[optind + 1])) {
+		optind++;
+		r = take_options(ctl, argc, argv);
+		optind--;
+		ended = strcmp(argv[optind], "--") == 0;
+	}
+	if (!ended && optind + 1 < argc && strcmp(argv[optind + 1], "--") == 0)
+		optind++;
+	argv[optind] = first;
+	return r;
+}
+
+int verb_options(struct ctl *ctl, int argc, char **argv)
+{
+	int r;
+
+	opterr = 0;
+	optind = 0;
+	r = take_options(ctl, argc, argv);
+	if (r == 0 && ctl->verb->first && optind < argc)
+		r = options_after_first(ctl, argc, argv);
+	if (r)
+		return r;
 	ctl->args = argv + optind;
 	ctl->count = argc - optind;
 	return check_count(ctl);
@@ -256,7 +380,7 @@ void verb_help(FILE *to, const struct verb *verb)
 	      "either.\n\n",
 	      to);
 	for (const struct verb *v = verbs; v->name; v++)
-		fprintf(to, "  %-10s %s\n", v->name, v->help);
+		fprintf(to, "  %-11s %s\n", v->name, v->help);
 	fputs("\n  -s, --socket PATH  control socket\n      --json         one JSON document; "
 	      "streams: an object a line\n"
 	      "      --version, --help\n\ncrewctl help VERB tells more of one.\n",

@@ -6,12 +6,15 @@
 
 /* Options a verb takes, as letters of this table (see verbs.c):
  * w --no-wait, A --all-at-once, f --follow, n --lines, t --timeout, d --dry-run, j --join, N --name,
- * r --restart, e --env, D --dir */
+ * r --restart, e --env, D --dir; of tasks: i --input, I --input-file, m --method, p --params, J --json-args,
+ * u --unordered, L --joblog, l --json-lines, P --progress, q --no-progress */
 struct verb {
 	const char *name, *alias, *usage, *help;
 	const char *options;
 	int min, max; /* arguments; max -1: any number */
 	bool stops;   /* options end at the first argument: a command follows */
+	bool first;   /* ... or at the second one: a pool, and what belongs to the task */
+	bool quiet;   /* has nothing to tell but that it is done: with --json, {} */
 	int (*run)(struct ctl *ctl);
 };
 
@@ -40,5 +43,15 @@ int ctl_scale(struct ctl *ctl);
 int ctl_reload(struct ctl *ctl);
 int ctl_shutdown(struct ctl *ctl);
 int ctl_events(struct ctl *ctl);
+/* apply.c */
+int ctl_apply(struct ctl *ctl);
+int ctl_apply_async(struct ctl *ctl);
+int ctl_result(struct ctl *ctl);
+/* map.c */
+int ctl_map(struct ctl *ctl);
+/* pool.c */
+int ctl_tasks(struct ctl *ctl);
+int ctl_cancel(struct ctl *ctl);
+int ctl_close(struct ctl *ctl);
 
 #endif

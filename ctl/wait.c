@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ctl/pool.h"
 #include "ctl/verbs.h"
 #include "lib/clock.h"
 #include "lib/text.h"
@@ -14,7 +15,25 @@ struct asked {
 	int code;
 };
 
-static struct asked ask(struct ctl *ctl, const char *method, const char *name)
+/* What is asked of each name. `again`: also of the next manager, should this one be replaced meanwhile; so only
+ * what may be asked twice. */
+struct question {
+	const char *method;
+	bool again;
+};
+
+static void put_params(const struct ctl *ctl, struct params_out *p, const char *name)
+{
+	ctl_params(p);
+	ctl_param_string(p, "name", name);
+	ctl_param_bool(p, "allAtOnce", ctl->all_at_once);
+	if (ctl->no_wait) {
+		jw_key(&p->json, "wait");
+		jw_bool(&p->json, false);
+	}
+}
+
+static struct asked ask(struct ctl *ctl, const struct question *q, const char *name)
 {
 	struct asked a = { 0 };
 	struct params_out p;
@@ -22,19 +41,26 @@ static struct asked ask(struct ctl *ctl, const char *method, const char *name)
 	a.client = ctl_connect(ctl, &a.code);
 	if (!a.client)
 		return a;
-	ctl_params(&p);
-	ctl_param_string(&p, "name", name);
-	ctl_param_bool(&p, "allAtOnce", ctl->all_at_once);
-	if (ctl->no_wait) {
-		jw_key(&p.json, "wait");
-		jw_bool(&p.json, false);
-	}
-	a.code = ctl_send(a.client, method, &p, 0);
+	put_params(ctl, &p, name);
+	a.code = ctl_send(a.client, q->method, &p, 0);
 	ctl_params_free(&p);
 	return a;
 }
 
-static int hear(struct asked *a)
+static int ask_again(struct ctl *ctl, const struct question *q, const char *name)
+{
+	struct message_reply reply;
+	struct params_out p;
+	int r;
+
+	put_params(ctl, &p, name);
+	r = ctl_call(ctl, q->method, &p, true, &reply);
+	if (r == 0)
+		message_reply_free(&reply);
+	return r;
+}
+
+static int hear(struct ctl *ctl, const struct question *q, const char *name, struct asked *a)
 {
 	struct message_reply reply;
 	int r = a->code;
@@ -49,11 +75,13 @@ static int hear(struct asked *a)
 	client_close(a->client);
 	if (r != CTL_LOST)
 		return r;
+	if (q->again)
+		return ask_again(ctl, q, name);
 	ctl_error("the daemon closed the connection");
 	return CREW_EXIT_NO_DAEMON;
 }
 
-static int ask_all(struct ctl *ctl, const char *method)
+static int ask_all(struct ctl *ctl, const struct question *q)
 {
 	int code = 0;
 
@@ -62,9 +90,9 @@ static int ask_all(struct ctl *ctl, const char *method)
 		int count = ctl->count - from < AT_A_TIME ? ctl->count - from : AT_A_TIME;
 
 		for (int i = 0; i < count; i++)
-			asked[i] = ask(ctl, method, ctl->args[from + i]);
+			asked[i] = ask(ctl, q, ctl->args[from + i]);
 		for (int i = 0; i < count; i++) {
-			int r = hear(&asked[i]);
+			int r = hear(ctl, q, ctl->args[from + i], &asked[i]);
 
 			code = code ? code : r;
 		}
@@ -74,28 +102,29 @@ static int ask_all(struct ctl *ctl, const char *method)
 
 int ctl_start(struct ctl *ctl)
 {
-	return ask_all(ctl, "io.crewd.Worker.Start");
+	return ask_all(ctl, &(struct question){ .method = "io.crewd.Worker.Start" });
 }
 
 int ctl_terminate(struct ctl *ctl)
 {
-	return ask_all(ctl, "io.crewd.Worker.Terminate");
+	return ask_all(ctl, &(struct question){ "io.crewd.Worker.Terminate", .again = true });
 }
 
 int ctl_kill(struct ctl *ctl)
 {
-	return ask_all(ctl, "io.crewd.Worker.Kill");
+	return ask_all(ctl, &(struct question){ "io.crewd.Worker.Kill", .again = true });
 }
 
 int ctl_restart(struct ctl *ctl)
 {
+	const struct question q = { .method = "io.crewd.Worker.Restart" };
 	int code = 0;
 
 	if (ctl->all_at_once)
-		return ask_all(ctl, "io.crewd.Worker.Restart");
+		return ask_all(ctl, &q);
 	for (int i = 0; i < ctl->count; i++) {
-		struct asked a = ask(ctl, "io.crewd.Worker.Restart", ctl->args[i]);
-		int r = hear(&a);
+		struct asked a = ask(ctl, &q, ctl->args[i]);
+		int r = hear(ctl, &q, ctl->args[i], &a);
 
 		code = code ? code : r;
 	}
@@ -103,6 +132,8 @@ int ctl_restart(struct ctl *ctl)
 }
 
 /* ---- join ------------------------------------------------------------------------------------- */
+
+#define JOINED_HEAD "{\"exitcode\":null,\"signal\":null,\"workers\":["
 
 static void print_end(const struct json_t *w)
 {
@@ -122,29 +153,40 @@ static void print_end(const struct json_t *w)
 		printf("%s not started\n", name);
 }
 
-static int join_one(struct ctl *ctl, const char *name, int64_t deadline)
+/* One document, whatever the number of names: of several, what the daemon would say of a name for all of them. */
+static void print_ends(const struct ctl *ctl, const struct json_t *params, bool *begun)
+{
+	struct json_t *workers = json_get(params, "workers");
+
+	if (ctl->json && ctl->count == 1) {
+		ctl_print_json(params);
+		return;
+	}
+	for (size_t i = 0; i < json_count(workers); i++) {
+		char *text = ctl->json ? json_text(json_at(workers, i)) : NULL;
+
+		if (!ctl->json)
+			print_end(json_at(workers, i));
+		else if (text)
+			printf("%s%s", *begun ? ",\n" : JOINED_HEAD, text);
+		*begun = true;
+		free(text);
+	}
+}
+
+static int join_one(struct ctl *ctl, const char *name, int64_t deadline, bool *begun)
 {
 	struct message_reply reply;
 	struct params_out p;
-	struct json_t *workers;
 	int r;
 
 	ctl_params(&p);
 	ctl_param_string(&p, "name", name);
-	if (deadline != INT64_MAX) {
-		int64_t left = deadline - clock_now();
-
-		jw_key(&p.json, "timeout");
-		jw_double(&p.json, left > 0 ? (double)left / USEC_PER_SEC : 0);
-	}
+	ctl_param_deadline(&p, deadline);
 	r = ctl_call(ctl, "io.crewd.Worker.Join", &p, true, &reply);
 	if (r)
 		return r;
-	workers = json_get(reply.params, "workers");
-	for (size_t i = 0; !ctl->json && i < json_count(workers); i++)
-		print_end(json_at(workers, i));
-	if (ctl->json)
-		ctl_print_json(reply.params);
+	print_ends(ctl, reply.params, begun);
 	message_reply_free(&reply);
 	return ctl_finish(0);
 }
@@ -152,12 +194,21 @@ static int join_one(struct ctl *ctl, const char *name, int64_t deadline)
 int ctl_join(struct ctl *ctl)
 {
 	int64_t deadline = ctl->timeout < 0 ? INT64_MAX : clock_now() + ctl->timeout;
-	int code = 0;
+	struct message_reply pools;
+	bool begun = false;
+	int code = pools_get(ctl, &pools);
 
+	if (code)
+		return code;
 	for (int i = 0; i < ctl->count; i++) {
-		int r = join_one(ctl, ctl->args[i], deadline);
+		const char *name = ctl->args[i];
+		int r = pools_tasks(&pools, name) ? pool_join(ctl, name, deadline)
+						  : join_one(ctl, name, deadline, &begun);
 
 		code = code ? code : r;
 	}
+	message_reply_free(&pools);
+	if (ctl->json && ctl->count > 1 && (begun || code == 0))
+		puts(begun ? "]}" : JOINED_HEAD "]}");
 	return code;
 }

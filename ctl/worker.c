@@ -10,7 +10,7 @@
 
 struct status {
 	struct table *table;
-	bool any_dead, comma;
+	bool any, any_dead; /* there is a worker; one that is not alive */
 };
 
 static enum table_colour colour_of(const char *state)
@@ -74,10 +74,10 @@ static bool on_workers(const struct ctl *ctl, struct json_t *params, void *arg)
 		if (!json_get_bool(w, "alive", &alive) || !alive)
 			s->any_dead = true;
 		if (text)
-			printf("%s%s", s->comma ? ",\n" : "", text);
+			printf("%s%s", s->any ? ",\n" : "{\"workers\":[", text);
 		else
 			add_row(s, w);
-		s->comma = true;
+		s->any = true;
 		free(text);
 	}
 	return true;
@@ -106,15 +106,13 @@ int ctl_status(struct ctl *ctl)
 	if (!s.table)
 		return CREW_EXIT_FAILED;
 	list_params(ctl, &p);
-	if (ctl->json)
-		fputs("{\"workers\":[", stdout);
 	r = ctl_stream(ctl, "io.crewd.Worker.List", &p, false, on_workers, &s);
-	if (ctl->json)
-		puts("]}");
+	if (ctl->json && (s.any || r == 0))
+		puts(s.any ? "]}" : "{\"workers\":[]}");
 	else if (r == 0)
 		table_print(s.table, 1u << 2 | 1u << 4 | 1u << 6);
 	table_free(s.table);
-	return r ? r : ctl->count && s.any_dead ? CREW_EXIT_NOT_ALIVE : CREW_EXIT_OK;
+	return r ? r : ctl->count && (s.any_dead || !s.any) ? CREW_EXIT_NOT_ALIVE : CREW_EXIT_OK;
 }
 
 /* ---- short ones ------------------------------------------------------------------------------- */
@@ -179,15 +177,12 @@ static bool on_lines(const struct ctl *ctl, struct json_t *params, void *arg)
 	struct json_t *lines = json_get(params, "lines");
 
 	(void)arg;
-	for (size_t i = 0; i < json_count(lines); i++) {
+	for (size_t i = 0; !ctl->json && i < json_count(lines); i++) {
 		const char *line = json_as_string(json_at(lines, i));
 
-		if (ctl->json && ctl->follow)
-			ctl_print_json(json_at(lines, i));
-		else if (!ctl->json)
-			puts(line ? line : "");
+		puts(line ? line : "");
 	}
-	if (ctl->json && !ctl->follow)
+	if (ctl->json && (!ctl->follow || json_count(lines)))
 		ctl_print_json(params);
 	return ctl_finish(0) == 0;
 }

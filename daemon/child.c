@@ -12,27 +12,21 @@
 #include "daemon/wire.h"
 #include "daemon/ledger.h"
 #include "daemon/loop.h"
+#include "daemon/outbox.h"
+#include "daemon/sealed.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/text.h"
 
 #define PACKETS_A_TURN 128
 
-/* What could not be sent at once, in order. Much smaller than a packet, as thousands may wait. */
-struct waiting {
-	uint8_t type;
-	uint8_t whom;
-	int value;
-	uint32_t slot, run, pool;
-	int fd;
-	const char *name;
-};
-
 struct slot {
-	uint32_t run;  /* of the record the keeper told last */
-	uint8_t state; /* enum wire_state */
-	bool noted;    /* the end of that run has been passed on */
-	bool output;   /* its output has been passed on */
+	uint32_t run;	     /* of the record the keeper told last */
+	uint8_t state;	     /* enum wire_state */
+	bool noted;	     /* the end of that run has been passed on */
+	bool output;	     /* its output has been passed on */
+	bool pipes;	     /* the ends of its task pipes have been passed on */
+	uint32_t input_over; /* the run whose input was closed last */
 };
 
 static struct {
@@ -40,8 +34,7 @@ static struct {
 	const struct child_events *events;
 	struct loop_io *io;
 	struct slot slots[CREW_WORKERS_MAX];
-	struct waiting *queue; /* ring */
-	unsigned head, count, cap;
+	struct outbox out;
 	child_config_fn *config_done;
 	bool pong, gone;
 	struct loop_timer again; /* asks for slots whose descriptors got lost */
@@ -49,8 +42,8 @@ static struct {
 	bool lost[CREW_WORKERS_MAX];
 	/* only during the hand-over */
 	struct found {
-		struct wire_child told;
-		int output, block;
+		struct wire_child told; /* run 0: nothing was */
+		int output, block, task_in, task_out;
 	} * found;
 	int serial; /* of the last reading of the configuration */
 } child = { .fd = -1 };
@@ -58,68 +51,22 @@ static struct {
 /* ---- sending ----------------------------------------------------------------------------------
  */
 
-static void compose(struct wire *w, const struct waiting *q)
+static void close_fd(int fd)
 {
-	memset(w, 0, sizeof(*w));
-	w->type = q->type;
-	w->value = q->value;
-	if (q->type == WIRE_SPAWN) {
-		w->spawn = (struct wire_spawn){ .slot = q->slot, .run = q->run, .pool = q->pool };
-		strncpy(w->spawn.name, q->name, CREW_NAME_MAX);
-		return;
-	}
-	w->about.slot = q->slot;
-	w->about.run = q->run;
-	w->about.whom = q->whom;
-}
-
-static int send_one(const struct waiting *q)
-{
-	struct wire w;
-
-	compose(&w, q);
-	if (wire_send(child.fd, &w, &q->fd, q->fd >= 0) < 0)
-		return -1;
-	if (q->fd >= 0)
-		close(q->fd);
-	return 0;
-}
-
-static void grow_queue(void)
-{
-	unsigned cap = child.cap ? child.cap * 2 : 64;
-	struct waiting *bigger = calloc(cap, sizeof(*bigger));
-
-	if (!bigger) { /* what was accepted must not be lost: let the next manager do it */
-		log_error(NULL, "no memory to talk to the keeper");
-		abort();
-	}
-	for (unsigned i = 0; i < child.count; i++)
-		bigger[i] = child.queue[(child.head + i) % child.cap];
-	free(child.queue);
-	child.queue = bigger;
-	child.head = 0;
-	child.cap = cap;
+	if (fd >= 0)
+		close(fd);
 }
 
 static void arm(void)
 {
 	if (child.io)
-		loop_io_set(child.io, LOOP_READ | (child.count || child.pong ? LOOP_WRITE : 0));
+		loop_io_set(child.io,
+			    LOOP_READ | (outbox_waits(&child.out) || child.pong ? LOOP_WRITE : 0));
 }
 
-static void enqueue(const struct waiting *q)
+static void enqueue(const struct outbox_item *item)
 {
-	if (child.gone) {
-		if (q->fd >= 0)
-			close(q->fd);
-		return;
-	}
-	if (!child.count && send_one(q) == 0)
-		return;
-	if (child.count == child.cap)
-		grow_queue();
-	child.queue[(child.head + child.count++) % child.cap] = *q;
+	outbox_put(&child.out, child.gone ? -1 : child.fd, item);
 	arm();
 }
 
@@ -134,24 +81,19 @@ static void flush(void)
 {
 	if (child.pong)
 		send_pong();
-	while (child.count && send_one(&child.queue[child.head]) == 0) {
-		child.head = (child.head + 1) % child.cap;
-		child.count--;
-	}
-	if (!child.count) {
-		free(child.queue);
-		child.queue = NULL;
-		child.cap = child.head = 0;
-	}
+	outbox_flush(&child.out, child.fd);
 	arm();
 }
 
 static void send_about(enum wire_type type, unsigned slot, uint32_t run, int value,
 		       enum wire_whom whom)
 {
-	struct waiting q = {
-		.type = type, .slot = slot, .run = run, .value = value, .whom = whom, .fd = -1
-	};
+	struct outbox_item q = { .type = type,
+				 .slot = slot,
+				 .run = run,
+				 .value = value,
+				 .whom = whom,
+				 .fds = { -1, -1 } };
 
 	enqueue(&q);
 }
@@ -199,25 +141,79 @@ static void note_lost(unsigned slot)
 		loop_timer_at(&child.again, clock_now() + USEC_PER_SEC);
 }
 
-static void take_fds(const struct wire_child *c, int fds[], unsigned count)
+/* What came with the news of a slot; -1: was not to come, or got lost. */
+struct came {
+	int fds[WIRE_CHILD_FDS];
+	bool lost_output, lost_pipes;
+};
+
+static struct came sort_fds(const struct wire_child *c, const int fds[], unsigned count)
 {
-	unsigned i = 0;
+	struct came came;
+	unsigned used = 0;
+	uint32_t lost = 0;
 
-	if (c->fds & 1 && i < count) {
-		int fd = fds[i];
+	for (unsigned i = 0; i < WIRE_CHILD_FDS; i++) {
+		bool announced = c->fds >> i & 1;
 
-		fds[i++] = -1;
-		if (child.slots[c->slot].output)
-			close(fd); /* told again, known already */
-		else
-			child.events->output(c->slot, fd);
-		child.slots[c->slot].output = true;
-	} else if (c->fds & 1 && !child.slots[c->slot].output) {
-		note_lost(c->slot);
+		came.fds[i] = announced && used < count ? fds[used++] : -1;
+		if (announced && came.fds[i] < 0)
+			lost |= 1u << i;
 	}
-	for (; i < count; i++) /* a run block: wanted only at the hand-over */
-		if (fds[i] >= 0)
-			close(fds[i]);
+	while (used < count)
+		close(fds[used++]);
+	came.lost_output = lost >> WIRE_CHILD_LOG & 1;
+	came.lost_pipes = lost & (1u << WIRE_CHILD_IN | 1u << WIRE_CHILD_OUT);
+	if (came.lost_pipes) { /* both or none */
+		close_fd(came.fds[WIRE_CHILD_IN]);
+		close_fd(came.fds[WIRE_CHILD_OUT]);
+		came.fds[WIRE_CHILD_IN] = came.fds[WIRE_CHILD_OUT] = -1;
+	}
+	return came;
+}
+
+static void take_output(const struct wire_child *c, const struct came *came)
+{
+	struct slot *s = &child.slots[c->slot];
+	int fd = came->fds[WIRE_CHILD_LOG];
+
+	if (fd >= 0 && s->output)
+		close(fd); /* told again, known already */
+	else if (fd >= 0)
+		child.events->output(c->slot, fd);
+	else if (came->lost_output && !s->output)
+		note_lost(c->slot);
+	s->output |= fd >= 0;
+}
+
+/* Those of a run that is over already are nobody's. */
+static void take_pipes(const struct wire_child *c, const struct came *came)
+{
+	struct slot *s = &child.slots[c->slot];
+	int in = came->fds[WIRE_CHILD_IN], out = came->fds[WIRE_CHILD_OUT];
+
+	if (came->lost_pipes && !s->pipes)
+		note_lost(c->slot);
+	if (s->input_over == c->run) { /* it was told before it knew */
+		close_fd(in);
+		in = -1;
+	}
+	if (out >= 0 && !s->pipes && c->run == ledger_run(c->slot) && child.events->pipes) {
+		child.events->pipes(c->slot, in, out);
+	} else {
+		close_fd(in);
+		close_fd(out);
+	}
+	s->pipes |= out >= 0;
+}
+
+static void take_fds(const struct wire_child *c, const int fds[], unsigned count)
+{
+	struct came came = sort_fds(c, fds, count);
+
+	close_fd(came.fds[WIRE_CHILD_BLOCK]); /* wanted only at the hand-over */
+	take_output(c, &came);
+	take_pipes(c, &came);
 }
 
 static void pass_end(const struct wire_child *c, struct slot *s)
@@ -227,6 +223,10 @@ static void pass_end(const struct wire_child *c, struct slot *s)
 	if (s->noted)
 		return;
 	s->noted = true;
+	/* It was too quick for the keeper to say so in between, but it has been running. */
+	if (s->state != WIRE_RUNNING && c->pid && !c->step)
+		child.events->running(c->slot, c->pid, c->started);
+	s->state = WIRE_GONE;
 	child.events->ended(c->slot, &end);
 	if (ledger_run(c->slot) == c->run) /* else the next start has said so already */
 		send_about(WIRE_ACK, c->slot, c->run, 0, WIRE_MAIN);
@@ -243,7 +243,7 @@ static void on_child(const struct wire *w, int fds[], unsigned count)
 	s = &child.slots[c->slot];
 	fresh = c->run != s->run;
 	if (fresh)
-		*s = (struct slot){ .run = c->run };
+		*s = (struct slot){ .run = c->run, .input_over = s->input_over };
 	take_fds(c, fds, count);
 	if (c->run != ledger_run(c->slot)) {
 		if (c->state == WIRE_GONE)
@@ -252,13 +252,15 @@ static void on_child(const struct wire *w, int fds[], unsigned count)
 	}
 	if (!fresh && c->state == s->state)
 		return;
+	if (c->state == WIRE_GONE) {
+		pass_end(c, s);
+		return;
+	}
 	s->state = (uint8_t)c->state;
 	if (c->state == WIRE_STARTING)
 		child.events->forked(c->slot, c->pid);
 	else if (c->state == WIRE_RUNNING)
 		child.events->running(c->slot, c->pid, c->started);
-	else if (c->state == WIRE_GONE)
-		pass_end(c, s);
 }
 
 /* The texts come in a memfd that the keeper's reader wrote; its size was bounded there, and is
@@ -390,26 +392,43 @@ void child_catch_up(void)
 /* ---- hand-over --------------------------------------------------------------------------------
  */
 
+/* A slot is told twice when something happens to it meanwhile; its descriptors come with the first word. */
+static void merge_found(struct found *f, const struct wire_child *told, const struct came *came)
+{
+	bool again = f->told.run == told->run;
+	int *const mine[WIRE_CHILD_FDS] = { [WIRE_CHILD_LOG] = &f->output,
+					    [WIRE_CHILD_BLOCK] = &f->block,
+					    [WIRE_CHILD_IN] = &f->task_in,
+					    [WIRE_CHILD_OUT] = &f->task_out };
+
+	for (unsigned i = 0; i < WIRE_CHILD_FDS; i++) {
+		if (f->told.run && (!again || came->fds[i] >= 0))
+			close_fd(*mine[i]);
+		if (!again || came->fds[i] >= 0)
+			*mine[i] = came->fds[i];
+	}
+	f->told = *told;
+}
+
 static void keep_found(const struct wire *w, int fds[], unsigned count)
 {
-	unsigned slot = w->child.slot, i = 0;
+	struct came came = sort_fds(&w->child, fds, count);
+	const struct wire_child *c = &w->child;
 	struct found *f;
 
-	if (slot < CREW_WORKERS_MAX) {
-		f = &child.found[slot];
-		*f = (struct found){ .told = w->child, .output = -1, .block = -1 };
-		child.slots[slot] =
-			(struct slot){ .run = w->child.run, .state = (uint8_t)w->child.state };
-		if (w->child.fds & 1 && i < count)
-			f->output = fds[i++];
-		else if (w->child.fds & 1)
-			note_lost(slot);
-		if (w->child.fds & 2 && i < count)
-			f->block = fds[i++];
-		child.slots[slot].output = f->output >= 0;
+	if (c->slot >= CREW_WORKERS_MAX || !c->run) {
+		for (unsigned i = 0; i < WIRE_CHILD_FDS; i++)
+			close_fd(came.fds[i]);
+		return;
 	}
-	while (i < count)
-		close(fds[i++]);
+	f = &child.found[c->slot];
+	merge_found(f, c, &came);
+	child.slots[c->slot] = (struct slot){ .run = c->run,
+					      .state = (uint8_t)c->state,
+					      .output = f->output >= 0,
+					      .pipes = f->task_out >= 0 };
+	if (came.lost_output || came.lost_pipes)
+		note_lost(c->slot);
 }
 
 static void take_hello(const struct wire *w, const int fds[], unsigned count,
@@ -490,7 +509,14 @@ void child_found(unsigned slot, struct child_found *found)
 				       .pid = c->pid,
 				       .end = end_of(c),
 				       .output = known ? f->output : -1,
-				       .block = known ? f->block : -1 };
+				       .block = known ? f->block : -1,
+				       .task_in = known ? f->task_in : -1,
+				       .task_out = known ? f->task_out : -1 };
+	if (!child.events->pipes) {
+		close_fd(found->task_in);
+		close_fd(found->task_out);
+		found->task_in = found->task_out = -1;
+	}
 	child.slots[slot].noted = c->state == WIRE_GONE;
 	if (slot == CREW_WORKERS_MAX - 1) {
 		free(child.found);
@@ -503,29 +529,66 @@ void child_close(void)
 	loop_timer_off(&child.again);
 	loop_io_free(child.io);
 	child.io = NULL;
-	free(child.queue);
+	outbox_free(&child.out);
 	free(child.found);
-	child.queue = NULL;
 	child.found = NULL;
-	child.count = child.cap = 0;
 }
 
 /* ---- what policy asks for ---------------------------------------------------------------------
  */
 
+static void spawn(struct outbox_item *q, unsigned slot, const char *name, uint32_t pool)
+{
+	q->type = WIRE_SPAWN;
+	q->slot = slot;
+	q->run = ledger_run(slot) + 1;
+	q->pool = pool;
+	q->name = name;
+	ledger_set_run(slot, q->run);
+	enqueue(q);
+}
+
 void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block)
 {
-	struct waiting q = { .type = WIRE_SPAWN,
-			     .slot = slot,
-			     .run = ledger_run(slot) + 1,
-			     .pool = pool,
-			     .name = name,
-			     .fd = -1 };
+	struct outbox_item q = { .fds = { -1, -1 } };
 
-	ledger_set_run(slot, q.run);
-	if (run_block >= 0)
-		q.fd = fcntl(run_block, F_DUPFD_CLOEXEC, 3);
-	enqueue(&q);
+	if (run_block >= 0) {
+		q.with = WIRE_WITH_BLOCK;
+		q.fds[0] = fcntl(run_block, F_DUPFD_CLOEXEC, 3);
+	}
+	spawn(&q, slot, name, pool);
+}
+
+int child_spawn_task(unsigned slot, const char *name, uint32_t pool, const struct child_task *task)
+{
+	struct outbox_item q = { .with = WIRE_WITH_TASK, .args = task->count, .fds = { -1, -1 } };
+	int err;
+
+	if (task->count > CREW_TASK_ARGS_MAX || task->args_size > CREW_TASK_ARGS_SIZE)
+		return errno = E2BIG, -1;
+	if (task->count) {
+		q.with |= WIRE_WITH_ARGS;
+		q.fds[0] = sealed_memory("crewd-args", task->args, task->args_size);
+		if (q.fds[0] < 0)
+			return -1;
+	}
+	if (task->input_size) {
+		q.with |= WIRE_WITH_INPUT;
+		q.fds[1] = sealed_memory("crewd-input", task->input, task->input_size);
+		if (q.fds[1] < 0) {
+			err = errno;
+			close_fd(q.fds[0]);
+			return errno = err, -1;
+		}
+	}
+	spawn(&q, slot, name, pool);
+	return 0;
+}
+
+void child_close_input(unsigned slot)
+{
+	child.slots[slot].input_over = ledger_run(slot);
+	send_about(WIRE_CLOSE_INPUT, slot, ledger_run(slot), 0, WIRE_MAIN);
 }
 
 void child_signal(unsigned slot, int sig, bool all)
@@ -575,7 +638,7 @@ void child_done(int exitcode)
 	struct pollfd p = { .fd = child.fd, .events = POLLOUT };
 
 	send_value(WIRE_DONE, exitcode);
-	while (child.count && !child.gone && poll(&p, 1, -1) >= 0 &&
+	while (outbox_waits(&child.out) && !child.gone && poll(&p, 1, -1) >= 0 &&
 	       !(p.revents & (POLLERR | POLLHUP)))
 		flush();
 }

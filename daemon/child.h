@@ -25,8 +25,9 @@ struct child_events {
 	/* The worker's output: a descriptor (non-blocking, now the callee's) to read. Comes with or
 	 * before `running`, or later when descriptors were short. */
 	void (*output)(unsigned slot, int fd);
-	/* The other ends of a task worker's standard input (-1: it has none of ours) and output, both
-	 * non-blocking, now the callee's. The same is true of them as of `output`. */
+	/* The other ends of a task worker's standard input (-1: it has none of ours, or it was closed) and
+	 * output, both non-blocking, now the callee's. The same is true of them as of `output`. May be
+	 * NULL: then nobody wants them. */
 	void (*pipes)(unsigned slot, int in, int out);
 	/* A log file has been opened, or not (fd -1, errno). fd is the callee's. */
 	void (*log_file)(uint32_t pool, int fd, int err);
@@ -67,17 +68,20 @@ void child_catch_up(void);
  * configuration in force, else a sealed memfd with a one-pool block (duplicated; still the
  * caller's). The answer is `running` or `ended`, always. */
 void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block);
-/* A process for one task of a pool whose tasks are `exec`: its command, then these arguments; `input`
- * is its standard input, empty: /dev/null. All is copied. 0, or -1 with errno (E2BIG, or no memory or
- * descriptor): then there is no answer. */
+/* A process for one task of a pool whose tasks are `exec` (of others it is refused, as child_spawn() is of
+ * such a pool): its command, then these arguments; `input` is its standard input, empty: /dev/null. All is
+ * copied. 0, or -1 with errno (E2BIG, or no memory or descriptor): then there is no answer. */
 struct child_task {
-	const char *args; /* `count` strings, each with its NUL, one behind the other */
+	const char *args; /* `count` strings, each with its NUL, one behind the other; bounds.h */
 	size_t args_size;
 	unsigned count;
 	const char *input;
 	size_t input_size;
 };
 int child_spawn_task(unsigned slot, const char *name, uint32_t pool, const struct child_task *task);
+/* No more comes on its standard input: the keeper gives up its end too, and once the caller has closed its own
+ * the worker reads end of file. Nothing if the worker is gone, or has no such input. */
+void child_close_input(unsigned slot);
 /* To its main process, or to everything it has started. Nothing if it is gone. */
 void child_signal(unsigned slot, int sig, bool all);
 /* After child_found(): an end that it told has been noted, the keeper need not tell it again.

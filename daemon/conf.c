@@ -65,7 +65,8 @@ static bool list_ok(const struct block *b, struct conf_list list)
 static bool identity_ok(const struct block *b, const struct conf_identity *id)
 {
 	if (id->uid == CONF_NO_ID)
-		return true;
+		return text_or_none(b, id->user) && text_or_none(b, id->home) &&
+		       text_or_none(b, id->shell);
 	return id->gid != CONF_NO_ID && id->group_count <= GROUPS_MAX &&
 	       (id->group_count == 0 ||
 		array_ok(b, id->groups, id->group_count, sizeof(uint32_t), alignof(uint32_t))) &&

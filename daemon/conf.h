@@ -32,7 +32,7 @@ struct conf_identity {
 	uint32_t uid, gid;	    /* CONF_NO_ID: stay what crewd is */
 	uint32_t group_count;	    /* supplementary groups; meaningful when uid is given */
 	conf_off groups;	    /* offset of group_count uint32_t */
-	conf_off user, home, shell; /* strings; 0 when uid is not given */
+	conf_off user, home, shell; /* strings; 0 when of no use */
 };
 
 enum conf_restart { CONF_RESTART_ALWAYS, CONF_RESTART_ON_FAILURE, CONF_RESTART_NEVER };

@@ -94,6 +94,38 @@ static void read_file(struct reading *parent, const char *path)
 
 /* ---- from what was written to the block --------------------------------------------------------- */
 
+static void complain(struct conf_source *src, uint32_t pool, const struct conf_given *given,
+		     const char *why)
+{
+	if (pool == CONF_VALUE_GLOBAL)
+		conf_errors_add(src->errors, given->file, given->line, "%s", why);
+	else
+		conf_errors_add(src->errors, given->file, given->line, "pool \"%s\": %s",
+				src->pools[pool].name, why);
+}
+
+/* A list is refused for its first wrong item: here all of them are told. True: there is one that is
+ * wrong by itself. What is right among them does no harm, as nothing of the block is used any more. */
+static bool complain_of_items(struct conf_source *src, struct conf_build *b, uint32_t pool,
+			      const struct conf_key *key, const struct conf_given *given)
+{
+	bool any = false;
+
+	if (key->type != CONF_TYPE_ENVIRONMENT && key->type != CONF_TYPE_LIMITS &&
+	    key->type != CONF_TYPE_CODES)
+		return false;
+	for (uint32_t i = 0; i < given->values.count; i++) {
+		struct conf_values one = { 1, &given->values.items[i] };
+		char why[512];
+
+		if (conf_value_set(b, pool, key, one, why, sizeof(why)) || !*why)
+			continue;
+		complain(src, pool, given, why);
+		any = true;
+	}
+	return any;
+}
+
 static void set_keys(struct conf_source *src, struct conf_build *b, uint32_t pool,
 		     const struct conf_key *keys, unsigned count, const struct conf_given *given)
 {
@@ -105,11 +137,8 @@ static void set_keys(struct conf_source *src, struct conf_build *b, uint32_t poo
 		    conf_value_set(b, pool, &keys[k], given[k].values, why, sizeof(why)) ||
 		    given[k].inherited || !*why)
 			continue;
-		if (pool == CONF_VALUE_GLOBAL)
-			conf_errors_add(src->errors, given[k].file, given[k].line, "%s", why);
-		else
-			conf_errors_add(src->errors, given[k].file, given[k].line,
-					"pool \"%s\": %s", src->pools[pool].name, why);
+		if (!complain_of_items(src, b, pool, &keys[k], &given[k]))
+			complain(src, pool, &given[k], why);
 	}
 }
 

@@ -68,15 +68,20 @@ static bool add_groups(struct conf_build *b, const char *name, struct conf_ident
 	return out->groups != 0;
 }
 
+static bool fill_names(struct conf_build *b, const struct passwd *pw, struct conf_identity *out)
+{
+	out->user = conf_build_text(b, pw->pw_name);
+	out->home = conf_build_text(b, pw->pw_dir && *pw->pw_dir ? pw->pw_dir : "/");
+	out->shell = conf_build_text(b, pw->pw_shell && *pw->pw_shell ? pw->pw_shell : "/bin/sh");
+	return out->user && out->home && out->shell;
+}
+
 static bool fill(struct conf_build *b, const struct passwd *pw, struct conf_identity *out)
 {
 	out->uid = pw->pw_uid;
 	if (out->gid == CONF_NO_ID)
 		out->gid = pw->pw_gid;
-	out->user = conf_build_text(b, pw->pw_name);
-	out->home = conf_build_text(b, pw->pw_dir && *pw->pw_dir ? pw->pw_dir : "/");
-	out->shell = conf_build_text(b, pw->pw_shell && *pw->pw_shell ? pw->pw_shell : "/bin/sh");
-	if (!out->user || !out->home || !out->shell)
+	if (!fill_names(b, pw, out))
 		return false;
 	/* The name out of the block: getgrouplist() may overwrite the entry. */
 	return add_groups(b, conf_text(conf_build_head(b), out->user), out);
@@ -101,6 +106,15 @@ bool conf_user_find(struct conf_build *b, const char *user, const char *group,
 	if (!pw)
 		return missing(why, "user", user);
 	return fill(b, pw, out);
+}
+
+void conf_user_own_names(struct conf_build *b, struct conf_identity *out)
+{
+	const struct passwd *pw = getpwuid(geteuid());
+	struct conf_identity names = *out; /* the block moves */
+
+	if (pw && fill_names(b, pw, &names))
+		*out = names;
 }
 
 bool conf_user_is_self(const char *user, const char *group, char why[CONF_USER_WHY])

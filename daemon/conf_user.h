@@ -15,4 +15,7 @@ uint32_t conf_user_group(const char *group);
 /* Whether a crewd that runs as its own user can do as these say without changing anything. */
 bool conf_user_is_self(const char *user, const char *group, char why[CONF_USER_WHY]);
 
+/* Names of crewd's own user, where it has an entry: user, home, shell; uid and gid stay as they are. */
+void conf_user_own_names(struct conf_build *b, struct conf_identity *out);
+
 #endif

@@ -15,6 +15,7 @@ struct who {
 	/* Pools often say the same: what the last lookup was for, and what came of it. */
 	const char *user, *group;
 	struct conf_identity last;
+	struct conf_identity own; /* only its names, once they are asked for */
 };
 
 /* An empty one was complained of already. */
@@ -86,12 +87,30 @@ static void pool_identity(struct who *w, uint32_t i)
 		return;
 	}
 	if (!look_up(w, user, group, &id, why)) {
-		complain(w, strncmp(why, "group", 5) == 0 ? &p->keys[CONF_KEY_GROUP] : at,
-			 "pool \"", p->name, why);
+		bool of_group = strncmp(why, "group", 5) == 0;
+
+		complain(w, of_group ? &p->keys[CONF_KEY_GROUP] : at, "pool \"", p->name, why);
+		if (of_group && user && !look_up(w, user, NULL, &id, why))
+			complain(w, at, "pool \"", p->name, why);
 		return;
 	}
 	conf_build_pool(w->b, i)->identity = id;
 	check_apart(w, at, "pool \"", p->name, &id);
+}
+
+/* A clean environment is to have them even where crewd's own lacks them. */
+static void pool_names(struct who *w, uint32_t i)
+{
+	struct conf_identity id = conf_build_pool(w->b, i)->identity;
+
+	if (!conf_build_pool(w->b, i)->clean_environment || id.user)
+		return;
+	if (!w->own.user)
+		conf_user_own_names(w->b, &w->own);
+	id.user = w->own.user;
+	id.home = w->own.home;
+	id.shell = w->own.shell;
+	conf_build_pool(w->b, i)->identity = id;
 }
 
 static void manager_identity(struct who *w)
@@ -170,6 +189,8 @@ void conf_check_identities(struct conf_source *src, struct conf_build *b, bool a
 	manager_identity(&w);
 	run_identity(&w);
 	socket_group(&w);
-	for (uint32_t i = 0; i < src->pool_count; i++)
+	for (uint32_t i = 0; i < src->pool_count; i++) {
 		pool_identity(&w, i);
+		pool_names(&w, i);
+	}
 }

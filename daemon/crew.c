@@ -137,7 +137,7 @@ unsigned crew_match(const char *pattern, bool (*each)(struct worker *w, void *ar
 		match_in(exact, pattern, true, each, arg, &found);
 		return found;
 	}
-	if (!strpbrk(pattern, "*?["))
+	if (!strpbrk(pattern, "*?[") || strlen(pattern) > CREW_GLOB_MAX)
 		return 0;
 	list_foreach(e, next, &crew.pools)
 	{
@@ -216,6 +216,15 @@ static int free_slot(void)
 			return (int)i;
 		}
 	return -1;
+}
+
+unsigned crew_room(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = crew.first_free; i < CREW_WORKERS_MAX; i++)
+		n += !crew.slots[i];
+	return n;
 }
 
 static bool room_for(struct pool *p, unsigned number)
@@ -457,8 +466,11 @@ static enum crew_run_error choose_name(const struct crew_run *run, char name[CRE
 	struct worker *old;
 
 	if (!run->name) {
+		/* all of run-N may be the workers of a pool "run"; no pool's worker is called run.N */
+		char mark = crew_pool("run") ? '.' : '-';
+
 		for (unsigned n = 1;; n++) {
-			snprintf(name, CREW_NAME_MAX + 1, "run-%u", n);
+			snprintf(name, CREW_NAME_MAX + 1, "run%c%u", mark, n);
 			if (!name_taken(name))
 				return CREW_RUN_OK;
 		}

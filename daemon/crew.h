@@ -45,6 +45,7 @@ unsigned crew_match(const char *pattern, bool (*each)(struct worker *w, void *ar
 
 unsigned crew_running(void); /* workers alive */
 unsigned crew_total(void); /* workers that should be: in the table and not told to stop, or alive */
+unsigned crew_room(void);  /* how many workers more the table has room for */
 
 struct crew_run {
 	const char *name; /* NULL: run-N, the first free */

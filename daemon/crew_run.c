@@ -1,12 +1,10 @@
 #include "daemon/crew_run.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include "daemon/conf_build.h"
+#include "daemon/sealed.h"
 #include "lib/clock.h"
 
 const struct conf crew_lost_conf = { .magic = CONF_MAGIC,
@@ -24,32 +22,6 @@ const struct conf_pool crew_lost_pool = {
 	.stop_timeout = 10 * USEC_PER_SEC,
 	.log = CONF_LOG_DISCARD,
 };
-
-static int write_all(int fd, const char *data, size_t size)
-{
-	while (size) {
-		ssize_t n = write(fd, data, size);
-
-		if (n < 0)
-			return -1;
-		data += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
-static int sealed(const void *block, size_t size)
-{
-	int fd = memfd_create("crewd-run", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-
-	if (fd < 0)
-		return -1;
-	if (write_all(fd, block, size) == 0 && fcntl(fd, F_ADD_SEALS, seals) == 0)
-		return fd;
-	close(fd);
-	return -1;
-}
 
 /* False when there was no room for it. */
 static bool describe(struct conf_build *b, const struct crew_run *run, const char *name,
@@ -95,7 +67,7 @@ int crew_run_block(const struct crew_run *run, const char *name, bool journal)
 		errno = EFBIG;
 		return -1;
 	}
-	fd = sealed(block, size);
+	fd = sealed_memory("crewd-run", block, size);
 	free(block);
 	return fd;
 }

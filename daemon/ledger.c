@@ -13,6 +13,7 @@ struct pool_cell {
 
 struct ledger {
 	_Atomic uint32_t shutdown;
+	_Atomic int64_t wall_offset;
 	struct pool_cell pools[POOLS];
 	/* What is read of every slot lies apart from the copies: to look at a page is to have it. */
 	_Atomic uint32_t run[CREW_WORKERS_MAX];
@@ -162,4 +163,15 @@ enum ledger_shutdown ledger_shutdown(void)
 void ledger_set_shutdown(enum ledger_shutdown s)
 {
 	atomic_store(&ledger->shutdown, s);
+}
+
+int64_t ledger_wall_offset(void)
+{
+	return ledger ? atomic_load(&ledger->wall_offset) : 0;
+}
+
+void ledger_set_wall_offset(int64_t usec)
+{
+	if (ledger)
+		atomic_store(&ledger->wall_offset, usec);
 }

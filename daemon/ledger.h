@@ -58,4 +58,8 @@ enum ledger_shutdown { LEDGER_NO_SHUTDOWN, LEDGER_SHUTDOWN, LEDGER_SHUTDOWN_JOIN
 enum ledger_shutdown ledger_shutdown(void);
 void ledger_set_shutdown(enum ledger_shutdown s);
 
+/* Between the wall clock and CLOCK_MONOTONIC, as it was read last; 0: not yet, or there is no ledger. */
+int64_t ledger_wall_offset(void);
+void ledger_set_wall_offset(int64_t usec);
+
 #endif

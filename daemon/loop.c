@@ -60,6 +60,7 @@ void loop_run(void)
 		}
 		run_tasks();
 	}
+	stopping = false;
 }
 
 void loop_stop(void)

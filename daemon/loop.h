@@ -14,7 +14,7 @@
 #define LOOP_WRITE 2u
 
 int loop_init(void); /* 0, or -1 with errno */
-void loop_run(void); /* until loop_stop() */
+void loop_run(void); /* until loop_stop(); may be run again then */
 void loop_stop(void);
 void loop_close(void);
 

@@ -21,8 +21,9 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-#define CHANNEL 3
-#define LINGER	(2 * USEC_PER_SEC) /* for answers that clients are slow to read at the end */
+#define CHANNEL	     3
+#define RELOAD_AGAIN (20 * USEC_PER_MSEC)
+#define LINGER	     (2 * USEC_PER_SEC) /* for answers that clients are slow to read at the end */
 
 static struct manager_info info;
 static struct loop_task status_task;
@@ -106,17 +107,26 @@ static void on_reload_done(const struct crew_plan *plan, const char *errors, voi
 	child_ready(false);
 }
 
+/* The reload that is under way may have read the file before what this one is about was written. */
+static void reload_by_signal(void *arg)
+{
+	static struct loop_timer again = { .fn = reload_by_signal };
+
+	(void)arg;
+	if (crew_reload(false, on_reload_done, NULL) == 0)
+		child_ready(true);
+	else if (crew_is_shutting_down())
+		log_warning(NULL, "not reloaded: crewd is shutting down");
+	else
+		loop_timer_at(&again, loop_now() + RELOAD_AGAIN);
+}
+
 static void on_signalled(int sig)
 {
-	if (sig != SIGHUP) {
+	if (sig == SIGHUP)
+		reload_by_signal(NULL);
+	else
 		crew_shutdown(false);
-	} else if (crew_reload(false, on_reload_done, NULL) < 0) {
-		log_warning(NULL, "not reloaded: %s",
-			    crew_is_shutting_down() ? "crewd is shutting down"
-						    : "a reload is under way already");
-	} else {
-		child_ready(true);
-	}
 }
 
 /* Nobody is left who may restart or reap: no worker may stay behind, and nobody may think that

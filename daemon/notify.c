@@ -15,13 +15,15 @@
 #define MESSAGES_A_TURN 64
 #define MESSAGE_MAX	4096
 #define EARLY_MAX	64
+#define EARLY_KEPT	(10 * USEC_PER_SEC)
 
 static struct loop_io *io;
 
-/* A worker may be quicker than the keeper's word that it exists: what it says is kept for a moment. */
+/* A worker may be quicker than the keeper's word that it exists: what it says is kept for a moment. Not
+ * longer, as that may not have been a worker, and its process ID be a worker's later. */
 static struct {
-	pid_t pid;
-	bool ready;
+	pid_t pid, session;
+	int64_t until; /* numbers come again: not for ever */
 } early[EARLY_MAX];
 static unsigned early_next;
 
@@ -43,35 +45,39 @@ static void apply(struct worker *w, const char *text)
 }
 
 /* By its main process, or as a process of its session: `systemd-notify` in a script is one. */
-static struct worker *sender(pid_t pid)
+static struct worker *known(pid_t pid, pid_t session)
 {
 	struct worker *w = crew_pid(pid);
-	pid_t session;
+
+	return !w && session > 0 ? crew_pid(session) : w;
+}
+
+static struct worker *sender(pid_t pid, pid_t session)
+{
+	struct worker *w = known(pid, session);
 
 	if (w)
 		return w;
 	child_catch_up();
-	w = crew_pid(pid);
-	if (w)
-		return w;
-	session = getsid(pid);
-	return session > 0 ? crew_pid(session) : NULL;
+	return known(pid, session);
 }
 
-static void keep_early(pid_t pid, const char *text)
+static void keep_early(pid_t pid, pid_t session, const char *text)
 {
 	if (!strstr(text, "READY=1"))
 		return;
 	early[early_next].pid = pid;
-	early[early_next].ready = true;
+	early[early_next].session = session;
+	early[early_next].until = loop_now() + EARLY_KEPT;
 	early_next = (early_next + 1) % EARLY_MAX;
 }
 
 void notify_forked(struct worker *w, pid_t pid)
 {
 	for (unsigned i = 0; i < EARLY_MAX; i++)
-		if (early[i].pid == pid && early[i].ready) {
-			early[i].ready = false;
+		if (early[i].until > loop_now() &&
+		    (early[i].pid == pid || early[i].session == pid)) {
+			early[i].until = 0;
 			worker_on_ready(w);
 		}
 }
@@ -116,18 +122,19 @@ static bool receive(int fd)
 			      .msg_control = control.space,
 			      .msg_controllen = sizeof(control.space) };
 	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	pid_t pid, session;
 	struct worker *w;
-	pid_t pid;
 
 	if (n < 0)
 		return false;
 	text[n] = '\0';
 	pid = take_control(&msg);
-	w = pid > 0 ? sender(pid) : NULL;
+	session = pid > 0 ? getsid(pid) : -1;
+	w = pid > 0 ? sender(pid, session) : NULL;
 	if (w)
 		apply(w, text);
 	else if (pid > 0)
-		keep_early(pid, text);
+		keep_early(pid, session, text);
 	return true;
 }
 

@@ -38,7 +38,7 @@ bool pool_is_up(const struct pool *p)
 	       p->in_state[WORKER_RUNNING] + p->exited_well >= pool_size(p);
 }
 
-static const struct pool *after(const struct pool *p, uint32_t i)
+static struct pool *after(const struct pool *p, uint32_t i)
 {
 	return crew_pool(conf_item(p->conf, p->def->after, i));
 }
@@ -59,26 +59,40 @@ bool pool_may_start(const struct pool *p, const struct pool **why)
 	return true;
 }
 
-/* Cannot come up by itself: not wanted, or all that could has settled. `after` has no cycles. */
-static bool cannot_come_up(const struct pool *p)
+/* Each question looks at a pool once, however many ways lead to it. */
+static uint32_t question;
+
+static bool any_before_cannot(struct pool *p);
+
+/* Cannot come up by itself: not wanted, or all that could has settled. `after` has no cycles. One
+ * that was looked at before can: else the question would have had its answer. */
+static bool cannot_come_up(struct pool *p)
 {
 	unsigned moving = p->in_state[WORKER_STARTING] + p->in_state[WORKER_STOPPING] +
 			  p->in_state[WORKER_BACKOFF];
 
-	if (pool_is_up(p) || moving || p->resize)
+	if (p->asked == question || pool_is_up(p) || moving || p->resize)
 		return false;
-	return !p->fresh || pool_is_hopeless(p);
+	p->asked = question;
+	return !p->fresh || any_before_cannot(p);
 }
 
-bool pool_is_hopeless(const struct pool *p)
+static bool any_before_cannot(struct pool *p)
 {
 	for (uint32_t i = 0; i < p->def->after.count; i++) {
-		const struct pool *before = after(p, i);
+		struct pool *before = after(p, i);
 
 		if (before && cannot_come_up(before))
 			return true;
 	}
 	return false;
+}
+
+bool pool_is_hopeless(struct pool *p)
+{
+	if (++question == 0) /* what a new pool has */
+		question = 1;
+	return any_before_cannot(p);
 }
 
 void pool_save(const struct pool *p)

@@ -37,6 +37,7 @@ struct pool {
 	unsigned roll_next;		       /* index before which none is */
 	bool was_up;
 	unsigned stop_mark; /* shutdown: it has been told */
+	uint32_t asked;	    /* pool_is_hopeless(): the question that it was looked at for */
 };
 
 unsigned pool_size(const struct pool *p); /* how many workers there should be */
@@ -50,7 +51,7 @@ void pool_scale(struct pool *p, unsigned workers);
 /* Its workers may start: every pool of `after` is up. With `why`: the first one that is not. */
 bool pool_may_start(const struct pool *p, const struct pool **why);
 /* Nothing is under way that could bring it up. */
-bool pool_is_hopeless(const struct pool *p);
+bool pool_is_hopeless(struct pool *p);
 
 /* For crew.c. */
 struct pool_events {

@@ -5,11 +5,42 @@
 #include <unistd.h>
 #include "daemon/control.h"
 #include "daemon/crew.h"
+#include "daemon/ledger.h"
 #include "daemon/manager.h"
 #include "daemon/rpc_task.h"
 #include "daemon/rpc_worker.h"
 #include "lib/bounds.h"
 #include "lib/clock.h"
+
+/* ---- time -------------------------------------------------------------------------------------
+ */
+
+#define CLOCK_SET (100 * USEC_PER_MSEC) /* further off than that, somebody has set the clock */
+#define SAMPLES	  8
+
+/* Whatever comes between the two readings makes it smaller: the largest is the best. */
+static int64_t read_offset(int samples)
+{
+	int64_t best = INT64_MIN;
+
+	for (int i = 0; i < samples; i++) {
+		int64_t wall = clock_wall(), offset = wall - clock_now();
+
+		best = offset > best ? offset : best;
+	}
+	return best;
+}
+
+double rpc_wall_time(int64_t moment)
+{
+	int64_t offset = ledger_wall_offset();
+
+	if (llabs(read_offset(1) - offset) > CLOCK_SET) {
+		offset = read_offset(SAMPLES);
+		ledger_set_wall_offset(offset);
+	}
+	return (double)(offset + moment) / USEC_PER_SEC;
+}
 
 /* ---- GetStatus --------------------------------------------------------------------------------
  */
@@ -63,7 +94,7 @@ static void write_ages(struct json_writer *json, int64_t started)
 	int64_t age = clock_now() - started;
 
 	jw_key(json, "started");
-	jw_double(json, (double)(clock_wall() - age) / USEC_PER_SEC);
+	jw_double(json, rpc_wall_time(started));
 	jw_key(json, "uptime");
 	jw_double(json, (double)age / USEC_PER_SEC);
 }
@@ -297,7 +328,8 @@ void rpc_tell_change(struct worker *w, enum worker_state from)
 {
 	struct change c = { .worker = w, .from = from };
 
-	rpc_each(RPC_KEY_EVENTS, tell_one, &c);
+	if (w->state != from) /* else it is only new in the table */
+		rpc_each(RPC_KEY_EVENTS, tell_one, &c);
 }
 
 static void tell_task(struct rpc_call *call, void *arg)

@@ -20,4 +20,8 @@ void rpc_tell_change(struct worker *w, enum worker_state from);
 /* One object: name, workers, running, state. Used by GetStatus and Pool.List alike. */
 void rpc_write_pool(struct json_writer *json, const struct pool *p);
 
+/* Seconds since 1970 of a moment of clock_now(). Of the same moment it is always the same, whichever
+ * manager is asked, unless somebody sets the clock. */
+double rpc_wall_time(int64_t moment);
+
 #endif

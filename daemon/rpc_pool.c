@@ -74,6 +74,10 @@ static void scale(struct rpc_call *call)
 		rpc_error_text(call, CREW_ERROR_NO_SUCH_POOL, "name", name);
 		return;
 	}
+	if (workers > p->count && workers - p->count > crew_room()) {
+		rpc_error_text(call, CREW_ERROR_TOO_MANY, NULL, NULL);
+		return;
+	}
 	pool_scale(p, (unsigned)workers);
 	rpc_reply_empty(call);
 }

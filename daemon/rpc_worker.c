@@ -100,16 +100,33 @@ void rpc_worker_gone(struct worker *w)
 /* ---- what a name means ------------------------------------------------------------------------
  */
 
+/* Whether it is there already. Targets are gathered one set after the other, within a turn. */
+static bool is_among(struct rpc_targets *t, unsigned slot)
+{
+	static uint32_t last_id, of[CREW_WORKERS_MAX];
+	bool is;
+
+	if (!t->id)
+		t->id = ++last_id ? last_id : ++last_id;
+	is = of[slot] == t->id;
+	of[slot] = t->id;
+	return is;
+}
+
 static bool add(struct worker *w, void *arg)
 {
 	struct rpc_targets *t = arg;
 
+	if (is_among(t, w->slot))
+		return true;
 	if (t->count == t->capacity) {
 		unsigned capacity = t->capacity ? 2 * t->capacity : 4;
 		struct rpc_target *at = realloc(t->at, capacity * sizeof(*at));
 
-		if (!at)
+		if (!at) {
+			t->failed = true;
 			return false;
+		}
 		t->at = at;
 		t->capacity = capacity;
 	}
@@ -119,6 +136,8 @@ static bool add(struct worker *w, void *arg)
 
 static bool names_a_pool(const char *pattern)
 {
+	if (strlen(pattern) > CREW_GLOB_MAX)
+		return false;
 	list_foreach(e, n,
 		     crew_pools()) if (fnmatch(pattern, list_entry(e, struct pool, link)->name,
 					       0) == 0) return true;
@@ -128,9 +147,9 @@ static bool names_a_pool(const char *pattern)
 /* -1: no memory, it has replied; else how many. */
 static int add_matching(struct rpc_targets *t, struct rpc_call *call, const char *pattern)
 {
-	unsigned before = t->count, named = crew_match(pattern, add, t);
+	unsigned named = crew_match(pattern, add, t);
 
-	if (t->count - before == named)
+	if (!t->failed)
 		return (int)named;
 	rpc_error_text(call, CREW_ERROR_MANAGER_BUSY, "why", "out of memory");
 	return -1;
@@ -143,8 +162,13 @@ bool rpc_targets_add_all(struct rpc_targets *t, struct rpc_call *call)
 
 bool rpc_targets_add(struct rpc_targets *t, struct rpc_call *call, const char *name)
 {
-	int named = add_matching(t, call, name);
+	int named;
 
+	if (strpbrk(name, "*?[") && ++t->globs > CREW_GLOBS_MAX) {
+		rpc_invalid(call, "names", "fewer names with wildcards");
+		return false;
+	}
+	named = add_matching(t, call, name);
 	if (named < 0)
 		return false;
 	if (named || names_a_pool(name))

@@ -12,13 +12,16 @@ struct rpc_target {
 };
 
 struct rpc_targets {
-	unsigned count, capacity;
-	struct rpc_target *at; /* owned */
+	unsigned count, capacity, globs;
+	uint32_t id;	       /* of what is being gathered */
+	bool failed;	       /* no memory */
+	struct rpc_target *at; /* owned; each worker once, however often it is named */
 };
 
 /* Adds all workers there are. False: it has replied (no memory). */
 bool rpc_targets_add_all(struct rpc_targets *t, struct rpc_call *call);
-/* Adds all workers that the name means. False: it has replied (NoSuchWorker, or no memory). */
+/* Adds all workers that the name means. False: it has replied (NoSuchWorker, or no memory, or more
+ * globs than a call may have, as each is held against every worker). */
 bool rpc_targets_add(struct rpc_targets *t, struct rpc_call *call, const char *name);
 struct worker *rpc_target(struct rpc_target t); /* NULL: it has left the table */
 void rpc_targets_free(struct rpc_targets *t);

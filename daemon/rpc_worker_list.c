@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "daemon/crew.h"
+#include "daemon/rpc_manager.h"
 #include "daemon/rpc_worker.h"
 #include "lib/clock.h"
 
@@ -56,11 +57,11 @@ static void int_or_null(struct json_writer *json, const char *key, bool known, i
 		jw_null(json);
 }
 
-static void seconds_or_null(struct json_writer *json, const char *key, bool known, int64_t usec)
+static void seconds_or_null(struct json_writer *json, const char *key, bool known, double seconds)
 {
 	jw_key(json, key);
 	if (known)
-		jw_double(json, (double)usec / USEC_PER_SEC);
+		jw_double(json, seconds);
 	else
 		jw_null(json);
 }
@@ -70,8 +71,8 @@ static void write_times(struct json_writer *json, const struct worker *w)
 	int64_t age = clock_now() - w->started;
 	bool alive = w->pid != 0;
 
-	seconds_or_null(json, "started", w->started != 0, clock_wall() - age);
-	seconds_or_null(json, "uptime", alive && w->started != 0, age);
+	seconds_or_null(json, "started", w->started != 0, rpc_wall_time(w->started));
+	seconds_or_null(json, "uptime", alive && w->started != 0, (double)age / USEC_PER_SEC);
 }
 
 static void write_row(struct json_writer *json, const struct worker *w)
@@ -109,7 +110,7 @@ static void write_rows(struct rpc_call *call, struct listing *l, unsigned until)
 	jw_object(json);
 	jw_key(json, "workers");
 	jw_array(json);
-	for (; l->next < until; l->next++) {
+	for (; l->next < until && jw_ok(json); l->next++) {
 		const struct worker *w = rpc_target(l->targets.at[l->next]);
 
 		if (w)

@@ -115,7 +115,7 @@ static bool write_lines(struct rpc_call *call, struct logs *l, bool follow)
 	jw_object(json);
 	jw_key(json, "lines");
 	jw_array(json);
-	for (; seen < l->count && (!follow || size < A_REPLY); seen++) {
+	for (; seen < l->count && jw_ok(json) && (!follow || size < A_REPLY); seen++) {
 		struct position *p = &l->of[l->next];
 		const struct worker *w = rpc_target(p->target);
 

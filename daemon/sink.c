@@ -28,6 +28,7 @@ struct health {
 	int err;	  /* it is failing */
 	int told;	  /* the last error that was told, 0: that it works */
 	uint64_t dropped; /* lines */
+	bool torn;	  /* the thread's alone: the last line it took was cut short */
 };
 
 struct sink_file {
@@ -162,13 +163,23 @@ static size_t write_all(int fd, const char *text, size_t len)
 	return done;
 }
 
+/* A line that was cut short is ended before the next one begins. */
+static bool mend(const struct chunk *c)
+{
+	if (c->health->torn)
+		c->health->torn = write_all(c->fd, "\n", 1) == 0;
+	return !c->health->torn;
+}
+
 static void flush(struct chunk *c)
 {
 	size_t done;
 
 	if (!c->len)
 		return;
-	done = write_all(c->fd, c->text, c->len);
+	done = mend(c) ? write_all(c->fd, c->text, c->len) : 0;
+	if (done)
+		c->health->torn = c->text[done - 1] != '\n';
 	if (done < c->len)
 		note(c->health, errno, count_lines(c->text + done, c->len - done));
 	else
@@ -449,11 +460,11 @@ void sink_close(void)
 	sink.stop = true;
 	pthread_mutex_unlock(&sink.lock);
 	pthread_cond_signal(&sink.filled);
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += CLOSE_WITHIN;
 	loop_io_free(sink.io);
 	sink.io = NULL;
-	if (pthread_timedjoin_np(sink.thread, NULL, &until) != 0)
+	if (pthread_clockjoin_np(sink.thread, NULL, CLOCK_MONOTONIC, &until) != 0)
 		return;
 	close(sink.event);
 	sink.event = -1;

@@ -16,10 +16,9 @@
 #include <unistd.h>
 #include "daemon/cgroup.h"
 #include "daemon/environment.h"
+#include "daemon/handed.h"
+#include "daemon/sealed.h"
 
-/* Descriptors below it are copied for a child, those above are not: to copy and close again what a keeper of
- * 10,000 workers holds costs a child more than all the rest. */
-#define LOW	   1024
 #define STACK_SIZE (128 * 1024)
 
 /* A sanitizer takes a borrowed stack for a fault. */
@@ -37,7 +36,7 @@
 struct spawn_setup spawn_setup;
 
 /* The child's, to which nothing may have been left by the one before: see fork_borrowing(). */
-static char *argv_space[CREW_ARGS_MAX + 1];
+static char *argv_space[CREW_ARGS_MAX + CREW_TASK_ARGS_MAX + 1];
 static int status_fd;
 
 static void __attribute__((noreturn)) fail(enum wire_step step)
@@ -48,14 +47,23 @@ static void __attribute__((noreturn)) fail(enum wire_step step)
 	_exit(n == sizeof(f) ? 127 : 126);
 }
 
+/* Without a user of its own a worker is what crewd is: its names then only stand in for what is missing. */
+static void set_name(const char *name, const char *value, bool replace)
+{
+	if (replace || !environment_get(name))
+		environment_set(name, value);
+}
+
 static void set_identity(const struct conf *conf, const struct conf_identity *id)
 {
-	if (id->uid == CONF_NO_ID)
+	bool other = id->uid != CONF_NO_ID;
+
+	if (!id->user)
 		return;
-	environment_set("HOME", conf_text(conf, id->home));
-	environment_set("USER", conf_text(conf, id->user));
-	environment_set("LOGNAME", conf_text(conf, id->user));
-	environment_set("SHELL", conf_text(conf, id->shell));
+	set_name("HOME", conf_text(conf, id->home), other);
+	set_name("USER", conf_text(conf, id->user), other);
+	set_name("LOGNAME", conf_text(conf, id->user), other);
+	set_name("SHELL", conf_text(conf, id->shell), other);
 }
 
 static void set_environment(const struct slot *s, const struct conf *conf,
@@ -119,10 +127,22 @@ static void become(const struct conf *conf, const struct conf_identity *id)
 	}
 }
 
-static void set_stdio(int out)
+struct stdio {
+	int in, out, log; /* in, out: -1: the ordinary ones */
+};
+
+/* All other descriptors are closed here and not by exec, which may be long in coming when a file system
+ * hangs: among them may be the ends of other workers' pipes, where somebody waits for the end of file. */
+static void set_stdio(const struct stdio *io)
 {
-	if (dup2(spawn_setup.null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+	int in = io->in >= 0 ? io->in : spawn_setup.null, out = io->out >= 0 ? io->out : io->log;
+
+	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(io->log, 2) < 0)
 		fail(WIRE_STEP_STDIO);
+	if (status_fd != 3 && dup3(status_fd, 3, O_CLOEXEC) < 0)
+		fail(WIRE_STEP_STDIO);
+	status_fd = 3;
+	close_range(4, ~0u, 0);
 }
 
 /*
@@ -156,6 +176,8 @@ static void exec_along_path(char *const *argv)
 		if (snprintf(file, sizeof(file), "%.*s%s%s", (int)len, path, len ? "/" : "./",
 			     argv[0]) < (int)sizeof(file))
 			execve(file, argv, environment_vector());
+		if (errno == EACCES && access(file, F_OK) < 0)
+			errno = ENOENT; /* what cannot be looked into has it not, as for a shell */
 		if (errno != ENOENT && errno != ENOTDIR)
 			err = errno;
 		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
@@ -170,11 +192,10 @@ static void exec_along_path(char *const *argv)
  * says. Without its seals it could change once it is checked. NULL if it will not do. */
 static const struct conf *map_own_block(int fd, size_t *size)
 {
-	int seals = fcntl(fd, F_GET_SEALS), needed = F_SEAL_WRITE | F_SEAL_SHRINK;
 	struct stat st;
 	void *block;
 
-	if (seals < 0 || (seals & needed) != needed || fstat(fd, &st) < 0 || st.st_size <= 0 ||
+	if (!sealed_is(fd) || fstat(fd, &st) < 0 || st.st_size <= 0 ||
 	    st.st_size > CREW_RUN_SPEC_MAX)
 		return NULL;
 	*size = (size_t)st.st_size;
@@ -186,10 +207,19 @@ static const struct conf *map_own_block(int fd, size_t *size)
 static void take_descriptors(const struct slot *s)
 {
 	status_fd = s->status_in;
-	if (close_range(LOW, ~0u, CLOSE_RANGE_UNSHARE) < 0 && unshare(CLONE_FILES) < 0)
+	if (close_range(SLOT_LOW, ~0u, CLOSE_RANGE_UNSHARE) < 0 && unshare(CLONE_FILES) < 0)
 		_exit(126);
 	if (write(status_fd, "", 1) != 1)
 		_exit(126);
+}
+
+/* Above the standard ones. Others' pipes among them: held by one that hangs before its exec, in a directory or
+ * a program that is not there, they would keep those others from being seen to have started. */
+static void keep_only(int fd)
+{
+	if (fd > 3)
+		close_range(3, (unsigned)fd - 1, 0);
+	close_range((unsigned)fd + 1, ~0u, 0);
 }
 
 /* Whom it is to run as; conf: the configuration in force, mine: what it runs, of pool p. */
@@ -205,12 +235,14 @@ static const struct conf_identity *identity_of(const struct conf *conf, const st
 	return &conf->run;
 }
 
+/* What is run is the configuration's; a task adds its arguments. */
 static void set_command(const struct conf *conf, const struct conf_pool *p)
 {
-	uint32_t n = 0;
+	unsigned n = 0;
 
 	for (; n < p->command.count && n < CREW_ARGS_MAX; n++)
 		argv_space[n] = (char *)(uintptr_t)conf_item(conf, p->command, n);
+	n = handed_append(argv_space, n);
 	argv_space[n] = NULL; /* a child on the borrowed stack may have left more there */
 }
 
@@ -222,7 +254,8 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 	const struct conf *mine = own ? map_own_block(s->block, &size) : conf;
 	const struct conf_identity *id;
 	const struct conf_pool *p;
-	int out = s->log_in; /* the slot is the keeper's, which clears this soon */
+	/* the slot is the keeper's, which clears these soon */
+	const struct stdio io = { s->child_in, s->child_out, s->log_in };
 
 	take_descriptors(s);
 	errno = EINVAL;
@@ -233,7 +266,8 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 	if (setsid() < 0)
 		fail(WIRE_STEP_SESSION);
 	cgroup_enter(s->name);
-	set_stdio(out);
+	set_stdio(&io);
+	keep_only(status_fd);
 	set_limits(mine, p);
 	environment_begin(p->clean_environment);
 	set_identity(conf, id);
@@ -242,69 +276,12 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 	if (p->directory && chdir(conf_text(mine, p->directory)) < 0)
 		fail(WIRE_STEP_DIRECTORY);
 	set_command(mine, p);
-	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
 	reset_signals();
 	exec_along_path(argv_space);
 	_exit(127);
 }
 
 /* ---- the keeper's side ------------------------------------------------------------------------ */
-
-int spawn_put_away(int fd)
-{
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, LOW);
-
-	if (high < 0) /* the limit does not reach that far */
-		return fd;
-	close(fd);
-	return high;
-}
-
-/* A pipe whose read end stays with the keeper, out of the way, and does not wait. */
-static int make_pipe(int *in, int *out)
-{
-	int fd[2];
-
-	if (pipe2(fd, O_CLOEXEC) < 0)
-		return -1;
-	if (fd[1] >= LOW || fcntl(fd[0], F_SETFL, O_NONBLOCK) < 0) {
-		close(fd[0]);
-		close(fd[1]);
-		return errno = EMFILE, -1;
-	}
-	*in = spawn_put_away(fd[0]);
-	*out = fd[1];
-	return 0;
-}
-
-void spawn_unshared(struct slot *s)
-{
-	close(s->log_in);
-	close(s->status_in);
-	s->log_in = s->status_in = -1;
-}
-
-static void drop_pipes(struct slot *s)
-{
-	int err = errno;
-
-	spawn_unshared(s);
-	close(s->log);
-	close(s->status);
-	s->log = s->status = -1;
-	errno = err;
-}
-
-static int make_pipes(struct slot *s)
-{
-	if (make_pipe(&s->log, &s->log_in) < 0)
-		return -1;
-	if (make_pipe(&s->status, &s->status_in) == 0 &&
-	    fchown(s->log, spawn_setup.manager_uid, spawn_setup.manager_gid) == 0)
-		return 0;
-	drop_pipes(s);
-	return -1;
-}
 
 /* As fork(2), but the table of descriptors is still shared: child() begins by taking its part of it. */
 static pid_t fork_sharing(void)
@@ -370,20 +347,55 @@ static int fail_to(struct spawn_failure *f, enum wire_step step)
 	return -1;
 }
 
-int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f)
+static int give_pipes(const struct slot *s, const struct conf_pool *p)
 {
-	pid_t pid;
+	if (fchown(s->log, spawn_setup.manager_uid, spawn_setup.manager_gid) < 0)
+		return -1;
+	if (!p || !spawn_setup.root || p->identity.uid == CONF_NO_ID)
+		return 0;
+	return slot_give_pipes(s, p->identity.uid, p->identity.gid);
+}
+
+/* All that can be known to be wrong before there is a child. */
+static int prepare(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f)
+{
+	const struct conf_pool *p = NULL;
+	enum conf_tasks tasks = CONF_TASKS_NONE;
+	bool for_task = s->with & WIRE_WITH_TASK;
 
 	errno = ECANCELED;
 	if (pool != UINT32_MAX && pool >= conf->pool_count) /* it went while this one was in line */
 		return fail_to(f, WIRE_STEP_SPEC);
-	if (make_pipes(s) < 0)
+	if (pool != UINT32_MAX) {
+		p = conf_pool_at(conf, pool);
+		tasks = p->tasks;
+	}
+	if (for_task != (tasks == CONF_TASKS_EXEC)) /* or it became another kind */
+		return fail_to(f, WIRE_STEP_SPEC);
+	if (handed_load(s) < 0)
+		return fail_to(f, WIRE_STEP_SPEC);
+	if (slot_make_pipes(s, tasks) < 0)
 		return fail_to(f, WIRE_STEP_PIPE);
+	if (give_pipes(s, p) == 0)
+		return 0;
+	fail_to(f, WIRE_STEP_PIPE);
+	slot_drop_pipes(s);
+	return -1;
+}
+
+int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f)
+{
+	int r = prepare(s, conf, pool, f);
+	pid_t pid;
+
+	slot_drop_request(s);
+	if (r < 0)
+		return -1;
 	cgroup_make(s->name);
 	pid = start_child(s, conf, pool);
 	if (pid < 0) {
 		fail_to(f, WIRE_STEP_FORK);
-		drop_pipes(s);
+		slot_drop_pipes(s);
 		return -1;
 	}
 	/* Should the keeper die, the manager can have this group signalled through the pipe, see orphan.h. */
@@ -437,6 +449,7 @@ pid_t spawn_opener(int channel, const char *path, const struct wire *answer)
 	if (pid != 0)
 		return pid;
 	reset_signals();
+	keep_only(channel);
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 	w.log.err = fd < 0 ? errno : 0;
 	while (wire_send(channel, &w, &fd, fd >= 0) < 0 && errno == EAGAIN)

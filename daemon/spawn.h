@@ -26,13 +26,11 @@ struct spawn_failure {
 	int step, err; /* enum wire_step, errno */
 };
 
-/* Forks a child for the slot (name set): pool `pool` of `conf`, or the slot's own block. Sets the slot's pipes
- * and the table's pid. Returns 0, or -1 with *f. The child shares the keeper's descriptors until a byte
- * comes through the status pipe; then spawn_unshared() is to be called. */
+/* Forks a child for the slot (name set): pool `pool` of `conf`, or the slot's own block; with what came with
+ * the request if it is for a task. Sets the slot's pipes and the table's pid. Returns 0, or -1 with *f. The
+ * child shares the keeper's descriptors until a byte comes through the status pipe; then slot_unshared() is
+ * to be called. */
 int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f);
-void spawn_unshared(struct slot *s);
-/* Moves a descriptor to where children do not copy it, if there is room; returns it. */
-int spawn_put_away(int fd);
 /* Another main of this binary: fd[i] becomes descriptor 3 + i. `as`: whom to become, NULL: as we are.
  * Returns the pid, or -1 with errno. */
 pid_t spawn_self(const char *const *argv, const int *fds, unsigned count,

@@ -60,9 +60,10 @@ int wire_receive(int fd, struct wire *w, int fds[WIRE_FDS_MAX], unsigned *count)
 	*count = 0;
 	do
 		n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+	/* The other side left without having read everything: that is told once, before its last words. */
 	if (n < 0)
-		return errno == ECONNRESET ? 0 : -1;
+		return -1;
 	if (n == 0)
 		return 0;
 	take_fds(&msg, fds, count);

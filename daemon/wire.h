@@ -48,7 +48,7 @@ enum wire_type {
 	WIRE_SIGNALLED, /* the keeper was sent SIGTERM, SIGINT or SIGHUP (value) */
 	/* manager -> keeper */
 	WIRE_PONG = 64,
-	WIRE_SPAWN,  /* fd: the sealed one-pool block of a `run` worker, if any */
+	WIRE_SPAWN,  /* fds: as spawn.with says */
 	WIRE_SIGNAL, /* value: signal; whom: enum wire_whom */
 	WIRE_ACK,    /* that run's end has been noted; value 1: the slot is free, drop its block */
 	WIRE_AGAIN,  /* tell that slot again, its descriptors too */
@@ -57,6 +57,7 @@ enum wire_type {
 	WIRE_OPEN_LOG,	  /* value: index of a pool in the configuration in force */
 	WIRE_STATUS,	  /* text: for systemd's STATUS= */
 	WIRE_READY,	  /* first: READY=1; value 1: RELOADING=1 instead */
+	WIRE_CLOSE_INPUT, /* end of file for that run's standard input */
 	WIRE_DONE,	  /* all is ended; value: exit code of crewd */
 };
 
@@ -68,6 +69,23 @@ enum wire_hello_fd {
 	WIRE_FD_CONF,	  /* the configuration in force, sealed */
 	WIRE_FD_CGROUP,	  /* cgroup.kill of all workers, for writing; absent where there is none */
 	WIRE_FD_MAX
+};
+
+/* What WIRE_CHILD passes on, in this order; all do not wait. */
+enum wire_child_fd {
+	WIRE_CHILD_LOG,	  /* read end of its output */
+	WIRE_CHILD_BLOCK, /* the block of a `run` worker */
+	WIRE_CHILD_IN,	  /* of a worker that has tasks: write end of its standard input ... */
+	WIRE_CHILD_OUT,	  /* ... and read end of its standard output */
+	WIRE_CHILD_FDS
+};
+
+/* What WIRE_SPAWN comes with; descriptors, all of them sealed memory, in this order. */
+enum wire_with {
+	WIRE_WITH_BLOCK = 1, /* fd: the one-pool block of a `run` worker */
+	WIRE_WITH_ARGS = 2,  /* fd: arguments, each with its NUL, that follow the pool's command */
+	WIRE_WITH_INPUT = 4, /* fd: standard input */
+	WIRE_WITH_TASK = 8,  /* it is for a pool whose tasks are `exec`, and for no other */
 };
 
 enum wire_whom {
@@ -86,7 +104,7 @@ struct wire_child {
 	int32_t step, err;	/* GONE before exec: enum wire_step and errno; else 0 */
 	int32_t code, status;	/* GONE: CLD_EXITED and the exit code, CLD_KILLED/CLD_DUMPED and the
 				   signal */
-	uint32_t fds;		/* attached: bit 0 the log pipe's read end, bit 1 the `run` block */
+	uint32_t fds;		/* attached: bit n is enum wire_child_fd n */
 	int64_t started, ended; /* CLOCK_MONOTONIC, microseconds */
 	int64_t cpu;		/* GONE: user + system time, microseconds */
 	int64_t maxrss;		/* GONE: bytes */
@@ -95,6 +113,8 @@ struct wire_child {
 struct wire_spawn {
 	uint32_t slot, run; /* run must be greater than any before in this slot */
 	uint32_t pool; /* index in the configuration in force; UINT32_MAX: the slot's `run` block */
+	uint32_t with; /* enum wire_with */
+	uint32_t args; /* how many arguments */
 	char name[CREW_NAME_MAX + 1];
 };
 
@@ -119,7 +139,7 @@ struct wire {
 		struct wire_spawn spawn;
 		struct {
 			uint32_t slot, run, whom;
-		} about; /* SIGNAL, ACK, AGAIN */
+		} about; /* SIGNAL, ACK, AGAIN, CLOSE_INPUT */
 		struct wire_hello hello;
 		struct {
 			uint32_t serial;

@@ -20,6 +20,8 @@
 #define CREW_CONF_MAX	      (16 * 1024 * 1024)  /* a checked snapshot */
 #define CREW_CONF_ERRORS_MAX  65536		  /* text of all errors of one configuration */
 #define CREW_RUN_SPEC_MAX     (2 * 1024 * 1024)	  /* snapshot of one `run` worker */
+#define CREW_GLOB_MAX	      256		  /* characters of a name with wildcards ... */
+#define CREW_GLOBS_MAX	      64		  /* ... and how many of them a call may have */
 #define CREW_ARGS_MAX	      4096		  /* strings of a command, or of an environment */
 #define CREW_TASK_ARGS_MAX    65536		  /* arguments of one `exec` task ... */
 #define CREW_TASK_ARGS_SIZE   (1024 * 1024)	  /* ... together, each with its NUL */

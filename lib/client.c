@@ -36,24 +36,36 @@ const char *client_default_socket(void)
 										  : SYSTEM_SOCKET;
 }
 
-struct client *client_connect(const char *path)
+int client_dial(const char *path, bool nonblock)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	struct client *c;
-	int err;
+	int fd, err;
 
 	if (strlen(path) >= sizeof(a.sun_path)) {
 		errno = ENAMETOOLONG;
-		return NULL;
+		return -1;
 	}
 	strcpy(a.sun_path, path);
-	c = calloc(1, sizeof(*c));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (nonblock ? SOCK_NONBLOCK : 0), 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+		return fd;
+	err = errno;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
+struct client *client_connect(const char *path)
+{
+	struct client *c = calloc(1, sizeof(*c));
+	int err;
+
 	if (!c)
 		return NULL;
 	c->in.max = CREW_OUTPUT_MAX + READ_SIZE;
 	c->out.max = CREW_MESSAGE_MAX + 1;
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->fd >= 0 && connect(c->fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+	c->fd = client_dial(path, false);
+	if (c->fd >= 0)
 		return c;
 	err = errno;
 	client_close(c);

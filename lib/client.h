@@ -13,6 +13,8 @@ struct client; /* opaque */
 /* /run/crewd/control for root. For others $XDG_RUNTIME_DIR/crewd/control, or the system's where only that one
  * exists; NULL when there is neither. Static. */
 const char *client_default_socket(void);
+/* A connected socket, for clients with a loop of their own; -1 with errno (EAGAIN: not now, when `nonblock`). */
+int client_dial(const char *path, bool nonblock);
 /* Connects; NULL with errno (ENOENT, ECONNREFUSED: no daemon answers; EACCES; ETIMEDOUT). */
 struct client *client_connect(const char *path);
 void client_close(struct client *c); /* NULL is fine */

@@ -2,6 +2,7 @@
 
 #include "lib/message.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 /* ---- reading whole messages ------------------------------------------------------------------- */
 
 /* Before a tree is built, as deep text costs the parser's stack and memory. */
-static bool nesting_ok(const char *text, size_t len)
+static bool nesting_ok(const char *text, size_t len, int max)
 {
 	int depth = 0;
 	bool in_string = false;
@@ -30,7 +31,7 @@ static bool nesting_ok(const char *text, size_t len)
 			depth++;
 		else if (!in_string && (c == '}' || c == ']'))
 			depth--;
-		if (depth > CREW_NESTING_MAX)
+		if (depth > max)
 			return false;
 	}
 	return true;
@@ -45,7 +46,7 @@ static json_t *parse(const char *text, size_t len, const char **why)
 		*why = "longer than a message may be";
 		return NULL;
 	}
-	if (!nesting_ok(text, len)) {
+	if (!nesting_ok(text, len, CREW_NESTING_MAX)) {
 		*why = "nested too deeply";
 		return NULL;
 	}
@@ -144,9 +145,10 @@ int message_read_reply(const char *text, size_t len, struct message_reply *reply
 
 	memset(reply, 0, sizeof(*reply));
 	*why = "not a reply";
-	if (!nesting_ok(text, len))
+	if (!nesting_ok(text, len, CREW_NESTING_MAX))
 		return -1;
-	reply->root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+	/* A task's result may be any string, one with U+0000 too. */
+	reply->root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	value = json_object_get(reply->root, "error");
 	reply->error = json_string_value(value);
 	reply->continues = json_is_true(json_object_get(reply->root, "continues"));
@@ -224,8 +226,8 @@ static json_t *member(struct params *p, const char *name, bool required, const c
 
 	if (p->bad)
 		return NULL;
-	if (value)
-		p->seen++;
+	assert(p->asked_count < PARAMS_MAX);
+	p->asked[p->asked_count++] = name;
 	if (json_is_null(value))
 		value = NULL;
 	if (!value && required)
@@ -354,19 +356,27 @@ bool params_bytes(struct params *p, const char *name, const char **out, size_t *
 	return true;
 }
 
-/* The first that no reader asked for cannot be told from the count alone: so the readers are not asked to
- * keep names, and the last member is named. */
+static bool was_asked(const struct params *p, const char *name)
+{
+	for (unsigned i = 0; i < p->asked_count; i++)
+		if (strcmp(p->asked[i], name) == 0)
+			return true;
+	return false;
+}
+
 bool params_done(struct params *p)
 {
-	const char *key, *last = "";
+	const char *key;
 	json_t *value;
 
 	if (p->bad)
 		return false;
-	if (json_object_size(p->object) == p->seen)
-		return true;
-	json_object_foreach(p->object, key, value) last = key;
-	return wrong(p, last, "left out: there is no such parameter");
+	json_object_foreach(p->object, key, value)
+	{
+		if (!was_asked(p, key))
+			return wrong(p, key, "left out: there is no such parameter");
+	}
+	return true;
 }
 
 /* ---- writing ---------------------------------------------------------------------------------- */
@@ -524,6 +534,44 @@ size_t json_count(const struct json_t *array)
 struct json_t *json_at(const struct json_t *array, size_t i)
 {
 	return json_array_get(array, i);
+}
+
+const char *json_as_bytes(const struct json_t *value, size_t *len)
+{
+	*len = json_string_length(value);
+	return json_string_value(value);
+}
+
+char json_kind(const struct json_t *value)
+{
+	static const char kinds[] = {
+		[JSON_OBJECT] = '{', [JSON_ARRAY] = '[', [JSON_STRING] = '"', [JSON_INTEGER] = '0',
+		[JSON_REAL] = '0',   [JSON_TRUE] = 't',	 [JSON_FALSE] = 'f',  [JSON_NULL] = 'n'
+	};
+
+	return value ? kinds[json_typeof(value)] : 'n';
+}
+
+struct json_t *json_read(const char *text, size_t len, int spare, const char **why)
+{
+	static __thread char space[JSON_ERROR_TEXT_LENGTH + 64];
+	json_error_t error;
+	json_t *value;
+
+	*why = "nested too deeply";
+	if (!nesting_ok(text, len, CREW_NESTING_MAX - spare))
+		return NULL;
+	value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+	if (value)
+		return value;
+	snprintf(space, sizeof(space), "not JSON: column %d: %s", error.column, error.text);
+	*why = space;
+	return NULL;
+}
+
+void json_free(struct json_t *value)
+{
+	json_decref(value);
 }
 
 char *json_text(const struct json_t *value)

@@ -54,13 +54,16 @@ void message_response_free(struct message_response *r);
  * Reading parameters. Set up with params_begin(); each reader returns true when there is a value
  * and it is right. An optional one that is absent or null: false, without an error. What is wrong
  * sets `bad` to the parameter's name (first one wins), and all later readers return false.
+ * Names are kept as they are: they have to live as long as `struct params`.
  */
+#define PARAMS_MAX 16 /* a method has fewer */
 struct params {
 	struct json_t *object; /* may be NULL */
 	const char *bad;       /* NULL: none so far */
 	const char *bad_why;   /* what would be right: "an integer from 0 to 10000" */
 	char why_space[96];
-	size_t seen; /* how many of the object's members have been read */
+	const char *asked[PARAMS_MAX]; /* names that have been read, there or not */
+	unsigned asked_count;
 };
 void params_begin(struct params *p, struct json_t *object);
 bool params_string(struct params *p, const char *name, bool required,
@@ -103,6 +106,10 @@ int message_write_error_end(struct message_write *m);
 struct json_t *json_get(const struct json_t *object, const char *key);
 const char *json_get_string(const struct json_t *object, const char *key);
 const char *json_as_string(const struct json_t *value); /* NULL: it is none */
+/* The bytes of a string, which may have NUL inside; NULL: it is none. */
+const char *json_as_bytes(const struct json_t *value, size_t *len);
+/* '{', '[', '"', '0' (a number), 't', 'f', 'n' (null, or no value). */
+char json_kind(const struct json_t *value);
 bool json_get_int(const struct json_t *object, const char *key, int64_t *out);
 bool json_get_double(const struct json_t *object, const char *key, double *out);
 bool json_get_bool(const struct json_t *object, const char *key, bool *out);
@@ -116,5 +123,10 @@ size_t json_count(const struct json_t *array);	   /* 0 when it is no array */
 struct json_t *json_at(const struct json_t *array, size_t i);
 /* Text of any value, compact: malloc()ed, or NULL. */
 char *json_text(const struct json_t *value);
+
+/* A value that a user wrote, to be put into a call `spare` levels deep. To be freed; or NULL, *why says what is
+ * wrong (until the next call). */
+struct json_t *json_read(const char *text, size_t len, int spare, const char **why);
+void json_free(struct json_t *value); /* NULL is fine */
 
 #endif

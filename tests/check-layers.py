@@ -25,8 +25,8 @@ FORK = re.compile(r"\b(?:fork|vfork|clone|clone3|posix_spawnp?|execv|execve|exec
 # The floors of the daemon, from the bottom. A file includes its own floor and those below it;
 # talk upwards is a callback given at creation.
 FLOORS = (
-    r"conf(_\w+)?|loop|wire|environment|cgroup|listen|spawn|keeper/table",
-    r"child|channel|ledger",
+    r"conf(_\w+)?|loop|wire|environment|cgroup|listen|sealed|slot|handed|spawn|keeper/table",
+    r"child|channel|outbox|ledger",
     r"worker|pool|crew|crew_run|reload|task(_\w+)?|taskpool|runner",
     r"sink|output|notify|orphan|control|rpc(_\w+)?|manager",
     r"keeper/\w+|start|main",

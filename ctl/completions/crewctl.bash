@@ -1,14 +1,25 @@
 # Completion of crewctl for bash: verbs and options; names of workers and pools, asked of the daemon.
 
-_crewctl_names() { # POOLS-TOO: words on standard output
+_crewctl_ask() { # VERB...: its answer, without the head of the table
 	local socket=() i
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		-s | --socket) socket=(-s "${COMP_WORDS[i + 1]}") ;;
 		esac
 	done
-	crewctl "${socket[@]}" status 2>/dev/null </dev/null |
-		awk 'NR > 1 { print $1; if (sub(/-[0-9]+$/, "", $1)) print $1 }' | sort -u
+	crewctl "${socket[@]}" "$@" 2>/dev/null </dev/null | sed 1d
+}
+
+_crewctl_names() { # workers and pools
+	_crewctl_ask status | awk '{ print $1; if (sub(/-[0-9]+$/, "", $1)) print $1 }' | sort -u
+}
+
+_crewctl_pools() {
+	_crewctl_ask status | awk 'sub(/-[0-9]+$/, "", $1) { print $1 }' | sort -u
+}
+
+_crewctl_tasks() { # IDs
+	_crewctl_ask tasks | awk '{ print $1 }'
 }
 
 _crewctl_verb() {
@@ -29,7 +40,7 @@ _crewctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb='' verb_at=0 words='' i
 	local verbs='status start terminate stop kill signal restart is-alive join run forget scale
-		logs reload shutdown events help'
+		logs reload shutdown apply apply-async map result tasks cancel close events help'
 
 	COMPREPLY=()
 	case $prev in
@@ -59,8 +70,28 @@ _crewctl() {
 		fi
 		;;
 	scale)
-		((COMP_CWORD > verb_at + 1)) || words=$(_crewctl_names)
+		((COMP_CWORD > verb_at + 1)) || words=$(_crewctl_pools)
 		;;
+	apply | apply-async | map)
+		case $prev in
+		--input-file | --joblog)
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+			return
+			;;
+		--timeout | --input | --method | --params) return ;;
+		esac
+		words=$(_crewctl_pools)
+		case $verb in
+		map) words+=' --unordered --joblog --method --json-lines --progress --no-progress' ;;
+		apply) words+=' --timeout --input --input-file --method --params --json-args' ;;
+		*) words+=' --input --input-file --method --params --json-args' ;;
+		esac
+		;;
+	result)
+		[[ $prev == --timeout ]] || words="--timeout $(_crewctl_tasks)"
+		;;
+	cancel) words=$(_crewctl_tasks) ;;
+	tasks | close) words=$(_crewctl_pools) ;;
 	reload) words=--dry-run ;;
 	shutdown) words=--join ;;
 	run)

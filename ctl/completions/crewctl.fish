@@ -1,9 +1,9 @@
 # Completion of crewctl for fish: verbs and options; names of workers and pools, asked of the daemon.
 
 set -l verbs status start terminate stop kill signal restart is-alive join run forget scale logs reload \
-    shutdown events help
+    shutdown apply apply-async map result tasks cancel close events help
 
-function __crewctl_names
+function __crewctl_ask
     set -l socket
     set -l words (commandline -opc)
     for i in (seq (count $words))
@@ -12,8 +12,19 @@ function __crewctl_names
             test $next -le (count $words); and set socket -s $words[$next]
         end
     end
-    crewctl $socket status 2>/dev/null </dev/null |
-        awk 'NR > 1 { print $1; if (sub(/-[0-9]+$/, "", $1)) print $1 }' | sort -u
+    crewctl $socket $argv 2>/dev/null </dev/null | sed 1d
+end
+
+function __crewctl_names
+    __crewctl_ask status | awk '{ print $1; if (sub(/-[0-9]+$/, "", $1)) print $1 }' | sort -u
+end
+
+function __crewctl_pools
+    __crewctl_ask status | awk 'sub(/-[0-9]+$/, "", $1) { print $1 }' | sort -u
+end
+
+function __crewctl_tasks
+    __crewctl_ask tasks | awk '{ print $1 }'
 end
 
 complete -c crewctl -f
@@ -36,15 +47,24 @@ complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a scale -d 'set
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a logs -d 'what it printed'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'read the configuration again'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a shutdown -d 'end the daemon and its workers'
+complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a apply -d 'one task; waits, and prints its result'
+complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a apply-async -d 'one task; prints its ID at once'
+complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a map -d 'a task for each line of standard input'
+complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a result -d 'wait for a task, and print its result'
+complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a tasks -d 'the tasks that wait or run'
+complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a cancel -d 'take a task back, or end it'
+complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a close -d 'take no more tasks; workers end when all is done'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a events -d 'a line for each change of state'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a help -d 'tell more of a verb'
 
-complete -c crewctl -n '__fish_seen_subcommand_from status start terminate stop kill signal restart is-alive join forget scale logs' \
+complete -c crewctl -n '__fish_seen_subcommand_from status start terminate stop kill signal restart is-alive join forget logs' \
     -a '(__crewctl_names)'
+complete -c crewctl -n '__fish_seen_subcommand_from scale apply apply-async map tasks close' -a '(__crewctl_pools)'
+complete -c crewctl -n '__fish_seen_subcommand_from result cancel' -a '(__crewctl_tasks)'
 complete -c crewctl -n '__fish_seen_subcommand_from help' -a "$verbs"
 complete -c crewctl -n '__fish_seen_subcommand_from terminate stop' -l no-wait -d 'return at once'
 complete -c crewctl -n '__fish_seen_subcommand_from restart' -l all-at-once -d 'not one after the other'
-complete -c crewctl -n '__fish_seen_subcommand_from join' -l timeout -x -d 'how long to wait'
+complete -c crewctl -n '__fish_seen_subcommand_from join apply result' -l timeout -x -d 'how long to wait'
 complete -c crewctl -n '__fish_seen_subcommand_from logs' -s f -l follow -d 'go on'
 complete -c crewctl -n '__fish_seen_subcommand_from logs' -s n -l lines -x -d 'how many of the last lines'
 complete -c crewctl -n '__fish_seen_subcommand_from reload' -l dry-run -d 'only tell what would change'
@@ -55,3 +75,13 @@ complete -c crewctl -n '__fish_seen_subcommand_from run' -l env -x -d 'KEY=VALUE
 complete -c crewctl -n '__fish_seen_subcommand_from run' -l dir -x -a '(__fish_complete_directories)' -d 'working directory'
 complete -c crewctl -n '__fish_seen_subcommand_from run' -l join -d 'wait, and exit as it did'
 complete -c crewctl -n '__fish_seen_subcommand_from run' -a '(__fish_complete_subcommand)'
+complete -c crewctl -n '__fish_seen_subcommand_from apply apply-async' -l input -x -d 'standard input of the task'
+complete -c crewctl -n '__fish_seen_subcommand_from apply apply-async' -l input-file -r -F -d 'the same from a file'
+complete -c crewctl -n '__fish_seen_subcommand_from apply apply-async map' -l method -x -d 'method of jsonrpc'
+complete -c crewctl -n '__fish_seen_subcommand_from apply apply-async' -l params -x -d 'its params, JSON'
+complete -c crewctl -n '__fish_seen_subcommand_from apply apply-async' -l json-args -d 'arguments are JSON'
+complete -c crewctl -n '__fish_seen_subcommand_from map' -l unordered -d 'print results as they come'
+complete -c crewctl -n '__fish_seen_subcommand_from map' -l joblog -r -F -d 'a line for each task'
+complete -c crewctl -n '__fish_seen_subcommand_from map' -l json-lines -d 'lines are JSON'
+complete -c crewctl -n '__fish_seen_subcommand_from map' -l progress -d 'show a bar'
+complete -c crewctl -n '__fish_seen_subcommand_from map' -l no-progress -d 'show no bar'

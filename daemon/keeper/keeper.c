@@ -46,6 +46,7 @@ static void fork_now(struct slot *s, uint32_t pool)
 	struct spawn_failure f;
 
 	s->told.started = clock_now();
+	s->fds_told = false; /* a manager may have come while it was in line */
 	if (spawn_worker(s, k.now.conf, pool, &f) < 0) {
 		s->told.state = WIRE_GONE;
 		s->told.step = f.step;
@@ -63,9 +64,6 @@ void keeper_spawn(uint32_t slot, uint32_t pool)
 	struct slot *s = table_slot(slot);
 	unsigned next;
 
-	close(s->log);
-	s->log = -1;
-	s->fds_told = false;
 	s->told = (struct wire_child){ .slot = slot, .run = s->told.run, .state = WIRE_STARTING };
 	if (pending.execs < EXECS_MAX || pending.count == CREW_WORKERS_MAX) {
 		fork_now(s, pool);
@@ -116,8 +114,8 @@ void keeper_renumber(const struct conf *next)
 }
 
 /* A byte: the child has taken its descriptors. End of file: exec is done. A record: what failed, and its
- * death comes soon. */
-static void read_status(struct slot *s)
+ * death comes soon. `dead`: nothing more can come, though another child may have a copy of the other end. */
+static void read_status(struct slot *s, bool dead)
 {
 	struct spawn_failure f;
 	char byte;
@@ -126,10 +124,10 @@ static void read_status(struct slot *s)
 	if (s->status_in >= 0) {
 		if (read(s->status, &byte, 1) != 1)
 			return;
-		spawn_unshared(s);
+		slot_unshared(s);
 	}
 	n = read(s->status, &f, sizeof(f));
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && !dead && (errno == EAGAIN || errno == EINTR))
 		return;
 	close(s->status);
 	s->status = -1;
@@ -151,10 +149,10 @@ static void worker_died(struct slot *s, const siginfo_t *si)
 
 	keeper_kill(s, SIGKILL); /* what it left behind; its pid is still its own */
 	if (s->status >= 0)
-		read_status(s);
+		read_status(s, true);
 	if (s->status_in >= 0) { /* it died before all else */
-		spawn_unshared(s);
-		read_status(s);
+		slot_unshared(s);
+		read_status(s, true);
 	}
 	wait4(s->told.pid, NULL, WNOHANG, &u);
 	table_reaped(s);
@@ -176,7 +174,7 @@ static void manager_died(const siginfo_t *si)
 	if (!k.finishing)
 		log_error("keeper", "the manager ended (%s %d), starting another",
 			  si->si_code == CLD_EXITED ? "exit code" : "signal", si->si_status);
-	link_lost();
+	link_lost(si->si_code == CLD_KILLED && si->si_status == SIGKILL);
 }
 
 static void reap(void)
@@ -285,7 +283,7 @@ static void dispatch(const struct epoll_event *e)
 	else if (e->data.u64 == WATCH_LINK)
 		link_io(false);
 	else if (table_slot((unsigned)e->data.u64)->status >= 0)
-		read_status(table_slot((unsigned)e->data.u64));
+		read_status(table_slot((unsigned)e->data.u64), false);
 }
 
 static bool is_over(void)

@@ -18,7 +18,7 @@
 #define PING_LIMIT  (10 * USEC_PER_SEC)
 #define DELAY_FIRST (50 * USEC_PER_MSEC)
 #define DELAY_MAX   (5 * USEC_PER_SEC)
-#define DELAY_READY (400 * USEC_PER_MSEC) /* most after one that had been ready */
+#define DELAY_READY (400 * USEC_PER_MSEC) /* most after one that was ready, or that was killed */
 #define LONG_LIFE   (5 * USEC_PER_SEC)	  /* the next one after it is started at once */
 #define A_TURN	    64
 
@@ -63,7 +63,7 @@ void link_begin(void)
 	}
 	if (k.link < 0 || k.manager < 0) {
 		k.manager = 0;
-		link_lost();
+		link_lost(false);
 		return;
 	}
 	k.incarnation++;
@@ -85,9 +85,9 @@ static void close_link(void)
 	k.link = -1;
 }
 
-void link_lost(void)
+void link_lost(bool killed)
 {
-	int64_t now = clock_now(), most = k.ready ? DELAY_READY : DELAY_MAX;
+	int64_t now = clock_now(), most = k.ready || killed ? DELAY_READY : DELAY_MAX;
 
 	close_link();
 	if (k.finishing)
@@ -126,17 +126,9 @@ void link_tick(int64_t now)
 static bool tell_slot(struct slot *s)
 {
 	struct wire w = { .type = WIRE_CHILD, .child = s->told };
-	int fds[2];
-	unsigned count = 0;
+	int fds[WIRE_FDS_MAX];
+	unsigned count = s->fds_told ? 0 : slot_fds(s, fds, &w.child.fds);
 
-	if (!s->fds_told && s->log >= 0) {
-		w.child.fds |= 1;
-		fds[count++] = s->log;
-	}
-	if (!s->fds_told && s->block >= 0) {
-		w.child.fds |= 2;
-		fds[count++] = s->block;
-	}
 	if (wire_send(k.link, &w, fds, count) < 0)
 		return false;
 	s->fds_told = true;
@@ -213,7 +205,10 @@ void link_talk(void)
 
 /* ---- what it asks for ------------------------------------------------------------------------- */
 
-static int carried; /* the descriptor that came with the request, -1: none */
+static struct {
+	int fds[WIRE_FDS_MAX];
+	unsigned count;
+} carried; /* the descriptors that came with the request; what is not taken is closed */
 
 /* The slot, if the word is about the run it is in. */
 static struct slot *about(const struct wire *w)
@@ -233,11 +228,8 @@ static void on_spawn(const struct wire *w)
 		log_error("keeper", "the manager asked for what cannot be (slot %u)", q->slot);
 		return;
 	}
-	if (carried >= 0) {
-		close(s->block);
-		s->block = spawn_put_away(carried);
-		carried = -1;
-	}
+	slot_take_request(s, q, carried.fds, carried.count);
+	carried.count = 0;
 	s->told.run = q->run;
 	memcpy(s->name, q->name, sizeof(s->name));
 	keeper_spawn(q->slot, q->pool);
@@ -268,14 +260,21 @@ static void on_ack(const struct wire *w)
 
 	if (!s || table_is_alive(s))
 		return;
-	close(s->log);
-	s->log = -1;
+	slot_clear(s);
 	s->told.state = WIRE_FREE;
 	if (w->value != 1)
 		return;
 	close(s->block);
 	s->block = -1;
 	cgroup_remove(s->name);
+}
+
+static void on_close_input(const struct wire *w)
+{
+	struct slot *s = about(w);
+
+	if (s)
+		slot_close_input(s);
 }
 
 static void on_again(const struct wire *w)
@@ -353,7 +352,7 @@ static void (*const requests[])(const struct wire *w) = {
 	[WIRE_AGAIN] = on_again,   [WIRE_READ_CONFIG] = on_read_config,
 	[WIRE_COMMIT] = on_commit, [WIRE_OPEN_LOG] = on_open_log,
 	[WIRE_STATUS] = on_status, [WIRE_READY] = on_ready,
-	[WIRE_DONE] = on_done,
+	[WIRE_DONE] = on_done,	   [WIRE_CLOSE_INPUT] = on_close_input,
 };
 
 /* A manager whose channel has ended is of no use any more; its death does the rest. */
@@ -367,10 +366,8 @@ static void on_channel_end(void)
 void link_io(bool to_the_end)
 {
 	for (int i = 0; (to_the_end || i < A_TURN) && k.link >= 0; i++) {
-		int fds[WIRE_FDS_MAX] = { -1 };
-		unsigned count = 0;
 		struct wire w;
-		int n = wire_receive(k.link, &w, fds, &count);
+		int n = wire_receive(k.link, &w, carried.fds, &carried.count);
 
 		if (n < 0 && (errno == EAGAIN || errno == EPROTO))
 			return;
@@ -379,11 +376,9 @@ void link_io(bool to_the_end)
 			on_channel_end();
 			return;
 		}
-		while (count > 1)
-			close(fds[--count]);
-		carried = count ? fds[0] : -1;
 		if (w.type < sizeof(requests) / sizeof(*requests) && requests[w.type])
 			requests[w.type](&w);
-		close(carried);
+		while (carried.count)
+			close(carried.fds[--carried.count]);
 	}
 }

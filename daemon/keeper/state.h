@@ -62,7 +62,7 @@ bool start_take(int block, int serial, struct snapshot *snap); /* seals and chec
 void start_drop(struct snapshot *snap);
 /* link.c */
 void link_begin(void);	       /* starts a manager */
-void link_lost(void);	       /* it is dead */
+void link_lost(bool killed);   /* it is dead; killed: by SIGKILL, so not of itself */
 void link_io(bool to_the_end); /* hears what the manager says: a turn's worth, or all */
 void link_talk(void);	       /* sends what there is to say, as far as it goes */
 void link_tick(int64_t now);

@@ -34,7 +34,7 @@ struct slot *table_slot(unsigned slot)
 		struct slot *s = &table->slots[table->used];
 
 		s->told.slot = table->used;
-		s->log = s->block = s->status = s->log_in = s->status_in = -1;
+		slot_init(s);
 	}
 	return &table->slots[slot];
 }

@@ -6,20 +6,7 @@
 #define CREWD_TABLE_H
 
 #include <stdbool.h>
-#include "daemon/wire.h"
-
-struct slot {
-	struct wire_child told; /* what the manager is told; slot, run, state, pid, ... */
-	int log;		/* read end of its output, -1: none */
-	int block;		/* block of a `run` worker, -1: none */
-	int status;		/* its status pipe until exec is done, -1: none */
-	int log_in, status_in;	/* write ends until the child has them, -1: it has */
-	bool dirty;		/* has news */
-	bool fds_told;		/* its descriptors have been passed to this manager */
-	int next_dirty;
-	int next_pid; /* chain of the pid's bucket, -1: last */
-	char name[CREW_NAME_MAX + 1];
-};
+#include "daemon/slot.h"
 
 int table_init(void);			      /* 0, or -1 with errno */
 struct slot *table_slot(unsigned slot);	      /* NULL: out of range */

@@ -1,6 +1,6 @@
 """One fixture: a crewd of its own, on private paths, that is looked at when it is dead."""
 
-import fcntl
+import atexit
 import json
 import os
 import pathlib
@@ -18,8 +18,14 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CREWD = os.environ.get("CREWD", str(ROOT / "build" / "crewd"))
 CREWCTL = os.environ.get("CREWCTL", str(ROOT / "build" / "crewctl"))
-WORKERS = ROOT / "tests" / "workers"
+WORKERS = pathlib.Path(tempfile.mkdtemp(prefix="crewd-workers-"))  # a copy that every user can reach
 DEADLINE = 30  # seconds; only ever a limit for what has gone wrong
+
+WORKERS.chmod(0o755)
+shutil.copytree(ROOT / "tests" / "workers", WORKERS, dirs_exist_ok=True)
+for entry in WORKERS.iterdir():
+    entry.chmod(0o755)
+atexit.register(shutil.rmtree, WORKERS, ignore_errors=True)
 
 
 def until(condition, what="condition", deadline=DEADLINE):
@@ -181,12 +187,16 @@ class Crewd:
     def pids(self):
         return {n: w["pid"] for n, w in self.workers().items() if w["alive"]}
 
+    def children(self):
+        """PIDs of the keeper's children."""
+        keeper = self.process.pid
+        return set(map(int, pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()))
+
     def manager(self):
         """The manager there is now; None while there is none."""
-        keeper = self.process.pid
-        for child in pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
+        for child in self.children():
             if cmdline(child).startswith(b"crewd: manager") and exists(child):
-                return int(child)
+                return child
         return None
 
     def kill_manager(self):
@@ -257,5 +267,19 @@ def crewd():
     yield c
     try:
         c.autopsy()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def fake():
+    """A daemon whose answers the test writes: crewctl against what no real one would do."""
+    # pylint: disable-next=import-outside-toplevel
+    from fake_daemon import FakeDaemon
+    directory = tempfile.mkdtemp(prefix="crewd-fake-")
+    f = FakeDaemon(directory)
+    yield f
+    try:
+        f.close()
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import pwd
+import re
 import signal
 
 import pytest
@@ -138,6 +139,16 @@ def test_ready_notify(crewd):
     crewd.ctl("start", "sh")
 
 
+def test_ready_before_the_keeper_has_told(crewd):
+    """A process of the worker's session says it while the keeper, stopped, cannot yet say that there is a worker."""
+    crewd.start(f"""
+        pool "q" {{ command = {{"sh", "-c", "kill -STOP $PPID; {WORKERS}/notify.py READY=1 & sleep 0.2; kill -CONT $PPID; wait"}}
+                    ready = "notify" autostart = false workers = 10 }}
+    """)
+    for n in range(1, 11):
+        crewd.ctl("start", f"q-{n}")
+
+
 def test_watchdog(crewd):
     crewd.start(f"""
         pool "good" {{ command = {{"{WORKERS}/notify.py", "READY=1", "pings"}} ready = "notify" watchdog = "1s" }}
@@ -145,10 +156,11 @@ def test_watchdog(crewd):
                        restart = "never" }}
     """)
     assert crewd.wait_state("mute-1", "failed")["signal"] == signal.SIGABRT
-    pid = crewd.worker("good-1")["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    until(lambda: crewd.worker("good-1")["restarts"] == 1)
-    assert not exists(pid)
+    good = crewd.wait_state("good-1", "running")
+    os.kill(good["pid"], signal.SIGSTOP)
+    until(lambda: crewd.worker("good-1")["restarts"] > good["restarts"])
+    assert not exists(good["pid"])
+    assert re.search(r"good-1.*silent for longer than its watchdog allows", crewd.said())
 
 
 def test_stop_signal(crewd):
@@ -223,3 +235,27 @@ def test_last_64_kib(crewd):
     assert lines[-1] == "end" and lines[-2] == "100000"
     assert 60000 < sum(len(line) + 1 for line in lines) <= 65536
     assert [int(n) for n in lines[1:-1]] == list(range(int(lines[1]), 100001))
+
+
+def test_scale_beyond_the_table(crewd):
+    crewd.start("""
+pool "idle" { command = {"true"} autostart = false }
+pool "other" { command = {"true"} autostart = false }""")
+    assert "no room" in crewd.ctl("scale", "idle", "32768", code=75).stderr
+    assert len(crewd.workers("idle")) == 1
+    crewd.ctl("scale", "idle", "3")
+    until(lambda: len(crewd.workers("idle")) == 3)
+
+
+def test_clean_environment_is_whole(crewd):
+    """Even when crewd itself was started without a user's name."""
+    clean = 'pool "p" { command = {"env"} restart = "never" clean-environment = true environment = {"HOME=/mine"} }'
+    dirty = 'pool "q" { command = {"env"} restart = "never" }'
+    variables = ("USER", "LOGNAME", "HOME", "SHELL")
+    crewd.start(clean + dirty, env={"SECRET": "1"}, prefix=["env", *(f"--unset={v}" for v in variables)])
+    crewd.ctl("join", "p", "q")
+    me = pwd.getpwuid(os.geteuid())
+    got = dict(line.split("=", 1) for line in crewd.ctl("logs", "p").stdout.splitlines())
+    assert (got["USER"], got["LOGNAME"], got["HOME"]) == (me.pw_name, me.pw_name, "/mine")
+    assert got["SHELL"] == (me.pw_shell or "/bin/sh") and "SECRET" not in got
+    assert not set(variables) & {line.split("=")[0] for line in crewd.ctl("logs", "q").stdout.splitlines()}

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def test_every_worker_method(crewd):
         v.call(W + "Start", name="web-1")
         v.call(W + "Restart", name="web-1")
         v.call(W + "Kill", name="web-1")
-        assert v.call(W + "Join", name="web-1", timeout=1.5)["signal"] == 9
+        assert v.call(W + "Join", name="web-1", timeout=29.5)["signal"] == 9
         run = v.call(W + "Run", command=["sh", "-c", "echo out; trap 'exit 4' USR1; while :; do sleep 0.05; done"],
                      name="r", environment=["A=1"], directory="/", restart="never")
         assert run["name"] == "r" and exists(run["pid"])
@@ -112,6 +113,80 @@ def test_worker_errors(crewd):
         assert error(v, W + "Run", command=[]).parameters["parameter"] == "command"
         assert error(v, W + "Run", command=["true"], restart="x").parameters["parameter"] == "restart"
         assert error(v, W + "Run", command=["true"], environment=["x"]).parameters["parameter"] == "environment"
+
+
+def test_worker_errors_by_state(crewd):
+    crewd.start(POOLS + """pool "deaf" { command = {"sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"}
+                            stop-timeout = "1h" }""")
+    with crewd.varlink() as v:
+        until(lambda: v.call(W + "Logs", name="deaf-1")["lines"] == ["up"])
+        until(lambda: v.call(W + "IsAlive", name="web-1")["alive"])
+        v.call(W + "Run", name="r", command=["sleep", "1000"])
+        for expect, method, parameters in (("NotAlive", "Signal", {"name": "bad-1", "signal": "HUP"}),
+                                           ("StillAlive", "Forget", {"name": "r"}),
+                                           ("Exists", "Run", {"name": "r", "command": ["true"]})):
+            e = error(v, W + method, **parameters)
+            assert (e.name, e.parameters["name"]) == (W + expect, parameters["name"])
+        crewd.config.write_text("pool")
+        assert error(v, M + "Reload").name == M + "BadConfig"
+        v.send(M + "Shutdown")  # waits for deaf-1
+        with crewd.varlink() as other:
+            until(lambda: "shutting down" in crewd.said())
+            assert error(other, W + "Run", command=["true"]).name == M + "ShuttingDown"
+            assert error(other, W + "Start", name="bad-1").name == M + "ShuttingDown"
+            assert error(other, M + "Reload").name == M + "ShuttingDown"
+            other.call(W + "Kill", name="deaf")
+    assert crewd.process.wait(30) == 0
+
+
+@ROOT_ONLY
+def test_run_wants_a_user(crewd):
+    crewd.config.write_text(f'state-dir = "{crewd.dir}/state"\nmanager-user = "nobody"\n')
+    crewd.start()
+    with crewd.varlink() as v:
+        assert error(v, W + "Run", command=["true"]).name == W + "NoRunUser"
+
+
+def test_every_described_method_is_there(crewd):
+    """As a client finds them: each refuses a parameter that its description does not have, and names it."""
+    crewd.start(POOLS)
+    with crewd.varlink() as v:
+        descriptions = {}
+        for interface in v.call(S + "GetInfo")["interfaces"]:
+            text = v.call(S + "GetInterfaceDescription", interface=interface)["description"]
+            descriptions |= {f"{interface}.{m[1]}": m[0] for m in re.finditer(r"^method (\w+)\(.*?->", text, re.M | re.S)}
+        assert {W + "IsAlive", M + "Subscribe", P + "Scale", S + "GetInfo"} <= set(descriptions)
+        for method in descriptions:
+            v.send(method, {"surelyUnknown": 1}, more=method in (M + "Subscribe", P + "Map"))
+            reply = v.receive()
+            assert reply["error"] == S + "InvalidParameter", (method, reply)
+            named = reply["parameters"]["parameter"]  # one that must be there is missed first
+            assert named == "surelyUnknown" or f"{named}: " in descriptions[method], (method, reply)
+
+
+def test_the_unknown_parameter_is_the_one_that_is_named(crewd):
+    crewd.start(POOLS)
+    with crewd.varlink() as v:
+        for parameters in ({"nmae": "x", "name": "web"}, {"name": "web", "nmae": "x"}):
+            e = error(v, W + "IsAlive", **parameters)
+            assert (e.name, e.parameters["parameter"]) == (S + "InvalidParameter", "nmae")
+        e = error(v, W + "Run", name="r", dir="/", command=["true"], environment=[], restart="never")
+        assert (e.name, e.parameters["parameter"]) == (S + "InvalidParameter", "dir")
+
+
+def test_names_cost_no_more_than_they_say(crewd):
+    """What names tell is bounded by the workers there are, not by how often a client names them."""
+    crewd.start(POOLS)
+    with crewd.varlink() as v:
+        for names in (["web", "web-2", "web-1", "w*"], ["web-1", "web-2"] * 2000, ["web"] * 4096):
+            rows = v.call(W + "List", names=names)["workers"]
+            assert sorted(w["name"] for w in rows) == ["web-1", "web-2"]
+        assert len(v.call(W + "List", names=["w*"] * 64)["workers"]) == 2
+        e = error(v, W + "List", names=["*"] * 65)
+        assert (e.name, e.parameters["parameter"]) == (S + "InvalidParameter", "names")
+        for method, key, name in ((W + "List", "names", ["*" * 1000]), (W + "IsAlive", "name", "[" + "w" * 1000 + "]*")):
+            assert error(v, method, **{key: name}).name == W + "NoSuchWorker"
+        assert v.call(W + "IsAlive", name="[" + "w" * 200 + "]*")["alive"]
 
 
 def test_pipelining_and_flags(crewd):

@@ -2,12 +2,13 @@
 
 import json
 import os
+import pathlib
 import signal
 import socket
 import subprocess
 import sys
 
-from conftest import CREWD, exists, until
+from conftest import CREWD, cmdline, exists, until
 
 BASE = """
 pool "same" { command = {"sleep", "1000"} workers = 2 }
@@ -80,6 +81,7 @@ def test_bad_file_changes_nothing(crewd):
     before = settled(crewd, 6)
     lines = crewd.write(BASE + 'pool "x" {\n  nonsense = 1\n  workers = many\n}\n') + BASE.count("\n")
     p = crewd.ctl("reload", code=78)
+    assert p.stderr.startswith("crewctl: the configuration has errors, nothing was changed:\n"), p.stderr
     assert f"crewd.conf:{lines + 1}: " in p.stderr and f"crewd.conf:{lines + 2}: " in p.stderr
     assert "nonsense" in p.stderr and p.stdout == ""
     crewd.config.write_text("\0")
@@ -208,3 +210,22 @@ def test_socket_activation(crewd):
     p.terminate()
     assert p.wait(30) == 0 and crewd.socket.exists()
     crewd.leftovers_ok = True
+
+
+def test_hangup_during_a_reload_is_not_lost(crewd):
+    many = "".join(f'pool "p{n}" {{ command = {{"true"}} autostart = false }}\n' for n in range(300))
+    crewd.start(many + 'pool "w" { command = {"sleep", "1000"} workers = 1 }')
+    for n in range(3, 23, 2):
+        for workers in (n, n + 1):
+            crewd.write(many + f'pool "w" {{ command = {{"true"}} autostart = false workers = {workers} }}')
+            crewd.process.send_signal(signal.SIGHUP)
+            if workers == n:
+                until(lambda: reader(crewd) or len(crewd.workers("w")) == n, "it is being read")
+        until(lambda: len(crewd.workers("w")) == n + 1, f"{n + 1} workers, as the last hangup said")
+
+
+def reader(crewd):
+    """The process that reads the configuration, if it does so now."""
+    keeper = crewd.process.pid
+    children = pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    return any(cmdline(c).startswith(b"crewd: reader") for c in children)

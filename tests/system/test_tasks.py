@@ -357,6 +357,31 @@ def test_map_whose_caller_leaves(crewd):
     assert balanced(crewd, "odd") and about(crewd, "odd")["cancelled"] > 0
 
 
+def test_events_tell_of_tasks(crewd):
+    begin(crewd, odd())
+    with crewd.varlink() as v:
+        v.send("io.crewd.Manager.Subscribe", more=True)
+        v.receive()
+        died = error_of("WorkerDied", apply, crewd, "odd", "die 9")
+        seen = []
+        while not seen or seen[-1]["state"] != "failed":
+            event = v.receive()["parameters"]
+            if event["event"] == "task":
+                seen.append(event)
+    assert {e["id"] for e in seen} == {died["id"]} and {e["pool"] for e in seen} == {"odd"}
+    assert [e["state"] for e in seen] == ["running", "failed"]
+    assert seen[-1]["why"] == "killed by SIGKILL" and seen[-1]["worker"] == "odd-1"
+    stream = crewd.popen("events")
+    assert stream.stdout.readline()
+    task = apply(crewd, "odd", "x")
+    line = ""
+    while "succeeded" not in line:
+        line = stream.stdout.readline()
+    assert line.split()[2:] == ["odd", "task", task["id"], "succeeded", "on", "odd-1"]
+    stream.terminate()
+    stream.communicate()
+
+
 # ---- bounds -------------------------------------------------------------------------------------
 
 

@@ -86,10 +86,12 @@ def test_kill_signal_restart(crewd):
 def test_run_is_alive_join(crewd):
     """The first example of all."""
     crewd.start("")
-    assert crewd.ctl("run", "--name", "pr", "--", "sleep", "3").stdout == "pr\n"
+    work = f"while [ ! -e {crewd.dir}/go ]; do sleep 0.02; done"
+    assert crewd.ctl("run", "--name", "pr", "--", "sh", "-c", work).stdout == "pr\n"
     assert crewd.ctl("is-alive", "pr").stdout == "alive\n"
     over = crewd.ctl("join", "--timeout", "0.2", "pr", code=124)
     assert over.stdout == "" and over.stderr.startswith("crewctl: ")
+    (crewd.dir / "go").touch()
     assert crewd.ctl("join", "pr").stdout == "pr exited 0\n"
     assert crewd.ctl("is-alive", "pr", code=3).stdout == "dead\n"
     crewd.ctl("forget", "pr")
@@ -176,6 +178,108 @@ def test_events(crewd):
     assert mine[-1]["signal"] == signal.SIGTERM and mine[0]["was"] == "running"
 
 
+def test_quick_workers_have_been_running(crewd):
+    crewd.start('pool "q" { command = {"true"} restart = "never" autostart = false }')
+    with crewd.varlink() as events:
+        events.send("io.crewd.Manager.Subscribe", more=True)
+        assert events.receive()["parameters"]["event"] == "subscribed"
+        for n in range(20):
+            ran = crewd.call("io.crewd.Worker.Run", command=["true"], name=f"r{n}")
+            assert ran["pid"] > 0
+            crewd.call("io.crewd.Worker.Join", name=f"r{n}")
+            crewd.call("io.crewd.Worker.Start", name="q")
+            crewd.call("io.crewd.Worker.Join", name="q")
+            for worker, pid in ((f"r{n}", ran["pid"]), ("q-1", None)):
+                seen = []
+                while not seen or seen[-1]["state"] != "exited":
+                    seen += [e for e in [events.receive()["parameters"]] if e["worker"] == worker]
+                assert [(e["was"], e["state"]) for e in seen] == [
+                    ("stopped" if worker != "q-1" or n == 0 else "exited", "starting"),
+                    ("starting", "running"), ("running", "exited")]
+                assert seen[1]["pid"] == pid or (pid is None and seen[1]["pid"] > 0)
+
+
+def test_run_does_not_alter_what_is_no_text(crewd):
+    crewd.start("")
+    for args in ([b"cat", b"/tmp/\xff"], [b"--env", b"A=\xff", b"true"]):
+        p = subprocess.run([CREWCTL, "-s", crewd.socket, "run", *args], capture_output=True, check=False)
+        assert p.returncode == 2 and b"is not UTF-8" in p.stderr and not p.stdout, p
+    assert not crewd.workers()
+    crewd.ctl("run", "--join", "--name", "r", "echo", "ä")
+    assert crewd.ctl("logs", "r").stdout == "ä\n"
+
+
+def test_run_says_what_is_wrong_with_a_program(crewd):
+    closed, mine = crewd.dir / "closed", crewd.dir / "mine"
+    closed.mkdir()
+    mine.mkdir()
+    (mine / "text").write_text("")
+    closed.chmod(0)
+    crewd.start("", env={"PATH": f"{closed}:{os.environ['PATH']}:{mine}"})
+    assert crewd.ctl("run", "no-such-program", code=1).stderr.endswith(
+        "cannot run no-such-program: No such file or directory\n")
+    assert crewd.ctl("run", "text", code=1).stderr.endswith("cannot run text: Permission denied\n")
+    crewd.ctl("run", "--join", "true")
+
+
+def test_run_beside_a_pool_called_run(crewd):
+    crewd.start('pool "run" { command = {"sleep", "1000"} }')
+    manager = crewd.manager()
+    assert crewd.ctl("run", "true").stdout == "run.1\n"
+    assert crewd.ctl("run", "true").stdout == "run.2\n"
+    assert crewd.manager() == manager
+
+
+def test_options_of_crewctl_behind_the_verb(crewd):
+    crewd.start(POOLS)
+    crewd.wait_state("once-1", "exited")
+    assert json.loads(crewd.ctl("status", "once", "--json", code=3).stdout)["workers"][0]["exitcode"] == 3
+    assert json.loads(crewd.ctl("is-alive", "--json", "once", code=3).stdout) == {"alive": False}
+    assert json.loads(crewd.ctl("run", "--json", "--name", "r", "sh", "-c", "exit 0", "--json").stdout)["name"] == "r"
+    for args in (["is-alive", "-s", crewd.socket, "once"], ["is-alive", "once", f"--socket={crewd.socket}"]):
+        p = subprocess.run([CREWCTL, *args], capture_output=True, text=True, check=False)
+        assert (p.returncode, p.stdout) == (3, "dead\n"), p
+
+
+def test_json_is_one_document(crewd):
+    crewd.start(POOLS + 'pool "none" { command = {"true"} workers = 0 }')
+    crewd.wait_state("once-1", "exited")
+    crewd.ctl("terminate", "idle")
+    ends = json.loads(crewd.ctl("--json", "join", "once", "idle", "none").stdout)["workers"]
+    assert [(w["name"], w["exitcode"]) for w in ends] == [("once-1", 3), ("idle-1", None)]
+    assert json.loads(crewd.ctl("--json", "join", "once").stdout)["exitcode"] == 3
+    assert json.loads(crewd.ctl("--json", "join", "none", "none").stdout)["workers"] == []
+    ends = json.loads(crewd.ctl("--json", "join", "--timeout", "0", "once", "web", code=124).stdout)["workers"]
+    assert [w["name"] for w in ends] == ["once-1"]
+    assert json.loads(crewd.ctl("--json", "run", "--name", "r", "true").stdout)["name"] == "r"
+    crewd.ctl("join", "r")
+    for args in (["start", "idle"], ["signal", "CONT", "idle"], ["restart", "idle", "web-1"], ["terminate", "idle"],
+                 ["kill", "web-2"], ["scale", "idle", "2"], ["forget", "r"]):
+        assert json.loads(crewd.ctl("--json", *args).stdout) == {}, args
+    for args in (["status", "nobody"], ["join", "nobody", "nobody"], ["start", "nobody"], ["logs", "nobody"]):
+        assert crewd.ctl("--json", *args, code=4).stdout == ""
+    assert json.loads(crewd.ctl("--json", "shutdown").stdout) == {}
+
+
+def test_json_of_a_stream_is_an_object_a_line(crewd):
+    crewd.start('pool "p" { command = {"sh", "-c", "echo one; echo two; exec sleep 1000"} }')
+    until(lambda: "two" in crewd.ctl("logs", "p").stdout)
+    follow = crewd.popen("--json", "logs", "-f", "p")
+    assert json.loads(follow.stdout.readline()) == {"lines": ["one", "two"]}
+    crewd.ctl("restart", "p")
+    assert json.loads(follow.stdout.readline())["lines"][0] == "one"
+    follow.terminate()
+    follow.wait()
+
+
+def test_status_of_a_pool_without_workers(crewd):
+    crewd.start(POOLS)
+    crewd.ctl("scale", "idle", "0")
+    until(lambda: "idle-1" not in crewd.workers())
+    assert json.loads(crewd.ctl("--json", "status", "idle", code=3).stdout) == {"workers": []}
+    assert crewd.ctl("is-alive", "idle", code=3).stdout == "dead\n"
+
+
 def test_usage_errors(crewd):
     crewd.start("")
     for args in ([], ["nonsense"], ["start"], ["is-alive", "a", "b"], ["status", "--nonsense"], ["--nonsense"],
@@ -184,6 +288,23 @@ def test_usage_errors(crewd):
         assert p.stdout == "" and p.stderr.startswith("crewctl: ") and p.stderr.count("\n") == 1, p
     for args in (["--help"], ["help"], ["help", "run"], ["run", "--help"], ["--version"]):
         assert crewd.ctl(*args).stdout
+
+
+def test_refusals_are_said_in_words(crewd):
+    crewd.start(POOLS + """pool "stays" {
+        command = {"sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"} stop-timeout = "60s" }""")
+    crewd.wait_state("web-1", "running")
+    for args, said in ((["forget", "web-1"], "name must be a worker that `run` has started"),
+                       (["run", "--name", "a b", "true"], "name must be 1 to 64 of A-Z"),
+                       (["run", "--restart", "twice", "true"], "restart must be \"always\"")):
+        p = crewd.ctl(*args, code=2)
+        assert p.stderr.startswith(f"crewctl: {said}") and "{" not in p.stderr and not p.stdout
+    until(lambda: "ready" in crewd.ctl("logs", "stays").stdout)
+    ending = crewd.popen("shutdown")
+    until(lambda: "shutting down" in crewd.said())
+    assert crewd.ctl("start", "web", code=1).stderr == "crewctl: crewd is shutting down\n"
+    crewd.ctl("kill", "stays")
+    assert ending.wait(30) == 0
 
 
 def test_no_daemon(crewd):

@@ -121,6 +121,11 @@ unsigned crew_total(void)
 	return FAKE_WEB;
 }
 
+unsigned crew_room(void)
+{
+	return CREW_WORKERS_MAX - FAKE_WEB - 1;
+}
+
 enum crew_run_error crew_run(const struct crew_run *run, struct worker **out)
 {
 	if (run->name && strcmp(run->name, "web-1") == 0)
@@ -161,6 +166,15 @@ void crew_shutdown(bool join)
 {
 	(void)join;
 	fake_shutdowns++;
+}
+
+void crew_look_at_end(void)
+{
+}
+
+bool crew_is_ending(void)
+{
+	return false;
 }
 
 bool crew_is_shutting_down(void)
@@ -312,4 +326,53 @@ void fake_print(const char *text)
 	strncat(printed, text, sizeof(printed) - strlen(printed) - 1);
 	if (observer)
 		observer(&fake_workers[0].w);
+}
+
+/* ---- what tasks ask of workers: the two pools of this fake have none ----------------------------
+ */
+
+bool pool_is_alive(const struct pool *p)
+{
+	for (unsigned i = 0; i < p->count; i++)
+		if (worker_is_alive(p->workers[i]))
+			return true;
+	return false;
+}
+
+char *worker_describe_end(const struct worker *w, const struct child_end *end, char *buf,
+			  size_t size)
+{
+	(void)end;
+	return worker_why(w, buf, size);
+}
+
+bool worker_is_per_task(const struct worker *w)
+{
+	(void)w;
+	return false;
+}
+
+int worker_start_task(struct worker *w, const struct child_task *task)
+{
+	(void)w;
+	(void)task;
+	errno = ENOSYS;
+	return -1;
+}
+
+void worker_replace(struct worker *w, int sig)
+{
+	(void)sig;
+	worker_restart(w);
+}
+
+void worker_distrust(struct worker *w, const char *what)
+{
+	(void)what;
+	worker_kill(w);
+}
+
+void child_close_input(unsigned slot)
+{
+	(void)slot;
 }

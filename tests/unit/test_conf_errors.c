@@ -394,6 +394,21 @@ static void test_many_includes(void **state)
 	files_errors("include(\"m/*.conf\")", "t.conf:1: include: too many files\n");
 }
 
+/* All errors in one go: each wrong item of a list as well. */
+static void test_items(void **state)
+{
+	(void)state;
+	files_errors(
+		"pool a { " C "environment = {\"A=1\", \"B\", \"C=1\", \"=D\"}\n"
+		"success-exit = {0, 256, x} }",
+		"t.conf:2: pool \"a\": environment = \"B\": must be KEY=VALUE, KEY of letters, "
+		"digits and _\n"
+		"t.conf:2: pool \"a\": environment = \"=D\": must be KEY=VALUE, KEY of letters, "
+		"digits and _\n"
+		"t.conf:3: pool \"a\": success-exit = \"256\": must be a number from 0 to 255\n"
+		"t.conf:3: pool \"a\": success-exit = \"x\": must be a number from 0 to 255\n");
+}
+
 static void test_long_value(void **state)
 {
 	char text[400], lines[400], many[201];
@@ -419,14 +434,17 @@ static void test_as_root(void **state)
 		skip();
 	files_write("t.conf",
 		    "manager-user = root\nrun-user = no-such\npool a { " C "user = root }\n"
-		    "pool b { " C "user = no-such }");
+		    "pool b { " C "user = no-such }\n"
+		    "pool c { " C "user = no-such\ngroup = none }");
 	assert_null(conf_read("t.conf", true, &size, &e));
 	assert_string_equal(
 		e.text, "t.conf:1: manager-user = \"root\": must not be root\n"
 			"t.conf:2: run-user = \"no-such\": there is no such user\n"
 			"t.conf:4: pool \"a\": must not be crewd's manager-user; choose another "
 			"one\n"
-			"t.conf:6: pool \"b\": user = \"no-such\": there is no such user\n");
+			"t.conf:6: pool \"b\": user = \"no-such\": there is no such user\n"
+			"t.conf:9: pool \"c\": group = \"none\": there is no such group\n"
+			"t.conf:8: pool \"c\": user = \"no-such\": there is no such user\n");
 	conf_errors_free(&e);
 	assert_int_equal(chmod("t.conf", 0666), 0);
 	assert_null(conf_read("t.conf", true, &size, &e));
@@ -480,6 +498,7 @@ int main(void)
 		TEST(test_all_in_one_go),
 		TEST(test_include),
 		TEST(test_many_includes),
+		TEST(test_items),
 		TEST(test_long_value),
 		TEST(test_as_root),
 		TEST(test_fallback_is_told),

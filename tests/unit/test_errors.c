@@ -69,6 +69,8 @@ static void test_every_exit_code(void **state)
 		{ CREW_ERROR_POOL_STILL_RUNNING, 1 },
 		{ CREW_ERROR_POOL_TIMED_OUT, 124 },
 		{ CREW_ERROR_WORKER_DIED, 1 },
+		{ CREW_ERROR_TASK_TOO_BIG, 1 },
+		{ CREW_ERROR_TASK_BAD_ANSWER, 1 },
 		{ CREW_ERROR_TASK_LOST, 1 },
 	};
 

@@ -460,6 +460,10 @@ static void test_missing_and_unknown(void **state)
 	assert_true(params_string(&p, "name", true, &s));
 	assert_false(params_done(&p));
 	assert_string_equal(p.bad, "nmae");
+	with("{\"nmae\":1,\"name\":\"x\"}"); /* wherever it stands */
+	assert_true(params_string(&p, "name", true, &s));
+	assert_false(params_done(&p));
+	assert_string_equal(p.bad, "nmae");
 }
 
 static void test_first_wrong_one_counts(void **state)
@@ -843,6 +847,60 @@ static void test_any_bytes_arrive(void **state)
 		}
 }
 
+static void expect_kind(const char *text, char kind)
+{
+	struct json_t *value = json_read(text, strlen(text), 4, &why);
+
+	assert_non_null(value);
+	assert_int_equal(json_kind(value), kind);
+	json_free(value);
+}
+
+static void test_values_of_users(void **state)
+{
+	char deep[200];
+
+	(void)state;
+	expect_kind("{\"a\":1}", '{');
+	expect_kind(" [] ", '[');
+	expect_kind("\"x\"", '"');
+	expect_kind("-1", '0');
+	expect_kind("1.5", '0');
+	expect_kind("true", 't');
+	expect_kind("false", 'f');
+	expect_kind("null", 'n');
+	assert_int_equal(json_kind(NULL), 'n');
+	for (const char *const *bad = (const char *const[]){ "", "{", "[1]x", "{\"a\":1,\"a\":2}",
+							     "\"\xff\"", "nul", NULL };
+	     *bad; bad++) {
+		why = NULL;
+		assert_null(json_read(*bad, strlen(*bad), 4, &why));
+		assert_non_null(strstr(why, "not JSON"));
+	}
+	memset(deep, '[', CREW_NESTING_MAX);
+	memset(deep + CREW_NESTING_MAX - 4, ']', CREW_NESTING_MAX);
+	json_free(json_read(deep, 2 * (CREW_NESTING_MAX - 4), 4, &why));
+	assert_null(json_read(deep, 2 * (CREW_NESTING_MAX - 4), 5, &why));
+	assert_string_equal(why, "nested too deeply");
+}
+
+static void test_bytes_of_a_reply(void **state)
+{
+	static const char text[] = "{\"parameters\":{\"s\":\"a\\u0000b\",\"n\":1}}";
+	struct message_reply reply;
+	const char *bytes;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(message_read_reply(text, strlen(text), &reply, &why), 0);
+	bytes = json_as_bytes(json_get(reply.params, "s"), &len);
+	assert_int_equal(len, 3);
+	assert_memory_equal(bytes, "a\0b", 3);
+	assert_null(json_as_bytes(json_get(reply.params, "n"), &len));
+	assert_null(json_as_bytes(NULL, &len));
+	message_reply_free(&reply);
+}
+
 #define CALL(test) cmocka_unit_test_teardown(test, free_call)
 
 int main(void)
@@ -871,6 +929,8 @@ int main(void)
 		CALL(test_nesting_of_replies),
 		CALL(test_reply_longer_than_a_call),
 		CALL(test_members_of_another_type),
+		CALL(test_values_of_users),
+		CALL(test_bytes_of_a_reply),
 		CALL(test_lists_and_text),
 		CALL(test_integers_at_their_bounds),
 		CALL(test_widest_integers),

@@ -489,7 +489,7 @@ static void test_events_lost(void **state)
 	(void)state;
 	say("{\"method\":\"io.crewd.Manager.Subscribe\",\"more\":true}");
 	for (int i = 0; i < 60000; i++)
-		fake_set(0, WORKER_STARTING, 0);
+		fake_set(0, i % 2 ? WORKER_RUNNING : WORKER_STARTING, 0);
 	fake_loop_turn();
 	for (int i = 0; i < 200 && (heard = hear_on(client)); i++)
 		if (strstr(heard, "\"event\":\"lost\""))

@@ -75,6 +75,22 @@ static void test_other_side_gone(void **state)
 	pair[0] = -1;
 }
 
+/* The last words of one that left without having heard everything are heard. */
+static void test_last_words(void **state)
+{
+	int *pair = *state, fds[WIRE_FDS_MAX];
+	struct wire w = { .type = WIRE_DONE, .value = 7 }, in;
+	unsigned count;
+
+	assert_int_equal(wire_send(pair[1], &w, NULL, 0), 0);
+	assert_int_equal(wire_send(pair[0], &w, NULL, 0), 0);
+	close(pair[0]);
+	assert_int_equal(wire_receive(pair[1], &in, fds, &count), 1);
+	assert_int_equal(in.value, 7);
+	assert_int_equal(wire_receive(pair[1], &in, fds, &count), 0);
+	pair[0] = -1;
+}
+
 static void test_descriptors(void **state)
 {
 	int *pair = *state, fds[WIRE_FDS_MAX], p[2];
@@ -207,6 +223,8 @@ static void test_slots(void **state)
 	assert_int_equal(table_used(), 8);
 	assert_int_equal(table_slot(3)->log, -1);
 	assert_int_equal(table_slot(3)->block, -1);
+	assert_int_equal(table_slot(3)->task_in, -1);
+	assert_int_equal(table_slot(3)->task_out, -1);
 }
 
 /* Those whose pids share a bucket are found, and stay found when one of them goes. */
@@ -261,6 +279,80 @@ static void test_all_for_another_manager(void **state)
 	assert_null(table_news());
 }
 
+/* ---- a slot's descriptors --------------------------------------------------------------------- */
+
+static void test_pipes_of_each_kind(void **state)
+{
+	static const struct {
+		enum conf_tasks tasks;
+		uint32_t which; /* bits of enum wire_child_fd */
+		unsigned child; /* ends that the child gets, its status and log among them */
+	} kinds[] = {
+		{ CONF_TASKS_NONE, 1u << WIRE_CHILD_LOG, 2 },
+		{ CONF_TASKS_EXEC, 1u << WIRE_CHILD_LOG | 1u << WIRE_CHILD_OUT, 3 },
+		{ CONF_TASKS_LINES,
+		  1u << WIRE_CHILD_LOG | 1u << WIRE_CHILD_IN | 1u << WIRE_CHILD_OUT, 4 },
+		{ CONF_TASKS_JSONRPC,
+		  1u << WIRE_CHILD_LOG | 1u << WIRE_CHILD_IN | 1u << WIRE_CHILD_OUT, 4 },
+	};
+	unsigned before = open_fds();
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		int fds[WIRE_FDS_MAX];
+		uint32_t which;
+		struct slot s = { 0 };
+		unsigned count;
+
+		slot_init(&s);
+		assert_int_equal(slot_make_pipes(&s, kinds[i].tasks), 0);
+		count = slot_fds(&s, fds, &which);
+		assert_int_equal(which, kinds[i].which);
+		assert_int_equal(count, __builtin_popcount(which));
+		assert_int_equal(open_fds(), before + kinds[i].child); /* its own are put away */
+		slot_unshared(&s);
+		assert_int_equal(open_fds(), before);
+		assert_int_equal(slot_fds(&s, fds, &which), count);
+		slot_close_input(&s);
+		slot_clear(&s);
+		assert_int_equal(slot_fds(&s, fds, &which), 0);
+		close(s.status);
+		for (unsigned n = 0; n < count; n++)
+			assert_int_equal(fcntl(fds[n], F_GETFD), -1);
+	}
+}
+
+/* At whichever descriptor there are no more: nothing stays behind. */
+static void test_no_descriptors_for_pipes(void **state)
+{
+	unsigned before = open_fds(), failed = 0, first = 0;
+	struct rlimit old, tight;
+	int r = -1;
+
+	while (fcntl((int)first, F_GETFD) >= 0)
+		first++;
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	for (rlim_t limit = first; r < 0; limit++) {
+		struct slot s = { 0 };
+
+		slot_init(&s);
+		tight = (struct rlimit){ limit, old.rlim_max };
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+		r = slot_make_pipes(&s, CONF_TASKS_LINES);
+		if (r < 0) {
+			assert_int_equal(errno, EMFILE);
+			assert_int_equal(open_fds(), before);
+			failed++;
+			continue;
+		}
+		slot_drop_pipes(&s);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_true(failed >= 8); /* four pipes */
+	assert_int_equal(open_fds(), before);
+}
+
 #define ON_PAIR(test)  cmocka_unit_test_setup_teardown(test, make_pair, close_pair)
 #define ON_TABLE(test) cmocka_unit_test_setup(test, make_table)
 
@@ -270,11 +362,14 @@ int main(void)
 		ON_PAIR(test_packet),
 		ON_PAIR(test_nothing_there),
 		ON_PAIR(test_other_side_gone),
+		ON_PAIR(test_last_words),
 		ON_PAIR(test_descriptors),
 		ON_PAIR(test_too_many_descriptors),
 		ON_PAIR(test_odd_sizes),
 		ON_PAIR(test_lost_descriptors),
 		ON_PAIR(test_full),
+		cmocka_unit_test(test_pipes_of_each_kind),
+		cmocka_unit_test(test_no_descriptors_for_pipes),
 		ON_TABLE(test_slots),
 		ON_TABLE(test_pids),
 		ON_TABLE(test_news_in_order),

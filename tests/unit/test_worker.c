@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "lib/clock.h"
 #include "tests/unit/fake.h"
@@ -478,6 +479,40 @@ static void hopeless_is_said(void **state)
 			    "waits for pool db, which is not running");
 }
 
+#define LAYERS 40
+
+/* Two pools a layer, each after both of the layer before: 2^39 ways lead from the last to the first. */
+static void lattice(struct conf_build *b)
+{
+	for (uint32_t layer = 0; layer < LAYERS; layer++) {
+		char names[2][16];
+		const char *const before[] = { names[0], names[1] };
+
+		for (uint32_t i = 0; i < 2; i++) {
+			snprintf(names[i], sizeof(names[i]), "l%u%c", layer, 'a' + (int)i);
+			name_pool(b, 2 * layer + i, names[i]);
+		}
+		for (uint32_t i = 0; i < 2 && layer; i++)
+			snprintf(names[i], sizeof(names[i]), "l%u%c", layer - 1, 'a' + (int)i);
+		for (uint32_t i = 0; i < 2 && layer; i++)
+			after(b, 2 * layer + i, before, 2);
+	}
+}
+
+static void many_ways_are_walked_once(void **state)
+{
+	(void)state;
+	alarm(60); /* what it would take otherwise is years */
+	start_crew(2 * LAYERS, lattice);
+	assert_state("l0a-1", WORKER_STARTING);
+	assert_false(worker_is_settled(worker("l39b-1")));
+	worker_stop(worker("l0a-1"));
+	pool_want(crew_pool("l0a"), false);
+	fake_exit(worker("l0a-1"), 0);
+	assert_true(worker_is_settled(worker("l39b-1")));
+	alarm(0);
+}
+
 static void join_waits_for_the_end(void **state)
 {
 	struct worker *w;
@@ -739,6 +774,7 @@ int main(void)
 		T(scaled_back_while_leaving),
 		T(in_order),
 		T(hopeless_is_said),
+		T(many_ways_are_walked_once),
 		T(join_waits_for_the_end),
 		T(globs),
 		T(bad_file_changes_nothing),

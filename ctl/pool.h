@@ -1,0 +1,15 @@
+/* Pools with tasks, as crewctl needs to know them. */
+#ifndef CREW_CTL_POOL_H
+#define CREW_CTL_POOL_H
+
+#include "ctl/ctl.h"
+
+/* All pools. 0 and *reply to be freed, or the exit code after an error message. */
+int pools_get(const struct ctl *ctl, struct message_reply *reply);
+/* What the tasks of the pool of that name are: exec, lines, jsonrpc (inside `pools`); NULL: no such pool, or it
+ * has no tasks. */
+const char *pools_tasks(const struct message_reply *pools, const char *name);
+/* Waits as io.crewd.Pool.Join does; `deadline` as clock_now() counts, INT64_MAX: none. Exit code. */
+int pool_join(const struct ctl *ctl, const char *name, int64_t deadline);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * One slot of the keeper's table: a worker's process, and the descriptors that the keeper holds for it as
+ * long as the worker lives and until its end is acknowledged. Plain data in memory that fork does not
+ * copy; nothing here allocates or waits.
+ *
+ *                      no tasks              lines, jsonrpc        exec
+ *   standard input     /dev/null             a pipe: task_in       the task's input, or /dev/null
+ *   standard output    a pipe: log           a pipe: task_out      a pipe: task_out
+ *   standard error     the same              a pipe: log           a pipe: log
+ *
+ * The ends named here are the keeper's. It passes them on to each manager and never uses them itself.
+ */
+#ifndef CREWD_SLOT_H
+#define CREWD_SLOT_H
+
+#include <stdbool.h>
+#include "daemon/conf.h"
+#include "daemon/wire.h"
+
+struct slot {
+	struct wire_child told; /* what the manager is told; slot, run, state, pid, ... */
+	int log;		/* read end of its output, -1: none */
+	int task_in, task_out;	/* see above, -1: none */
+	int block;		/* block of a `run` worker, -1: none */
+	int status;		/* its status pipe until exec is done, -1: none */
+	/* The child's own ends, until it has them; -1: it has, or gets none. */
+	int log_in, status_in, child_in, child_out;
+	/* What came with the request, until it is forked. */
+	uint32_t with;	    /* enum wire_with */
+	uint32_t arg_count; /* strings in args */
+	int args, input;    /* -1: none */
+	bool input_over;    /* the manager has closed its standard input */
+	bool dirty;	    /* has news */
+	bool fds_told;	    /* its descriptors have been passed to this manager */
+	int next_dirty;
+	int next_pid; /* chain of the pid's bucket, -1: last */
+	char name[CREW_NAME_MAX + 1];
+};
+
+void slot_init(struct slot *s);
+/* The pipes for a child, and its standard input. 0, or -1 with errno and nothing made. */
+int slot_make_pipes(struct slot *s, enum conf_tasks tasks);
+/* The pipes of tasks are given to the worker's user, who may want to open /dev/stdout. 0 or -1. */
+int slot_give_pipes(const struct slot *s, uid_t uid, gid_t gid);
+void slot_unshared(struct slot *s);   /* the child has its ends */
+void slot_drop_pipes(struct slot *s); /* there is no child after all; keeps errno */
+/* What came with WIRE_SPAWN. The descriptors are the callee's, also those that are of no use. */
+void slot_take_request(struct slot *s, const struct wire_spawn *q, const int fds[], unsigned count);
+void slot_drop_request(struct slot *s); /* what came with the request is not needed any more */
+void slot_close_input(
+	struct slot *s);	 /* for good; one that is still to be forked has none either */
+void slot_clear(struct slot *s); /* all but the block: its last process is over */
+/* Those to be passed to the manager, in the order of enum wire_child_fd. Returns how many; *which: which. */
+unsigned slot_fds(const struct slot *s, int fds[WIRE_FDS_MAX], uint32_t *which);
+
+/* Descriptors below it are copied for a child, those above are not: to copy and close again what a keeper
+ * of 10,000 workers holds costs a child more than all the rest. */
+#define SLOT_LOW 1024
+/* Moves a descriptor to where children do not copy it, if there is room; returns it. -1 stays -1. */
+int slot_put_away(int fd);
+
+#endif
