@@ -41,13 +41,15 @@ static size_t size(const struct task_request *r)
 	return len;
 }
 
-static void fill(const struct task_request *r, char *payload)
+static int fill(const struct task_request *r, char *payload)
 {
 	struct buf text = { .max = SIZE_MAX / 2 };
+	int result = compose(r, &text);
 
-	if (compose(r, &text) == 0)
+	if (result == 0)
 		memcpy(payload, buf_data(&text), text.len);
 	buf_free(&text);
+	return result;
 }
 
 static int ask(const struct task *t, struct buf *out)

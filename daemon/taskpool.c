@@ -390,8 +390,11 @@ static struct task *make_task(struct taskpool *tp, const struct task_request *r)
 	if (!t)
 		return NULL;
 	t->kind = tp->kind;
-	t->kind->fill(r, t->payload);
-	return t;
+	if (t->kind->fill(r, t->payload) == 0)
+		return t;
+	task_free(t);
+	errno = ENOMEM;
+	return NULL;
 }
 
 enum taskpool_error taskpool_submit(struct taskpool *tp, const struct task_request *r,
