@@ -478,6 +478,33 @@ static void too_long_for_a_command(void **state)
 	assert_ended(&a, TASK_SUCCEEDED);
 }
 
+/* That passes: the task waits until it has. */
+static void no_descriptor_is_left(void **state)
+{
+	struct caller a, b;
+
+	(void)state;
+	begin(CONF_TASKS_EXEC, 2, 1);
+	fake_task_errno = EMFILE;
+	submit(&a, "a");
+	submit(&b, "b");
+	assert_int_equal(a.ended + b.ended, 0);
+	assert_int_equal(the_pool()->queued, 2);
+	assert_int_equal(the_pool()->in_hand, 0);
+	fake_advance(SEC);
+	assert_int_equal(the_pool()->queued, 2);
+	assert_worker(1, WORKER_STOPPED);
+	fake_task_errno = 0;
+	fake_advance(SEC);
+	assert_int_equal(the_pool()->queued, 0);
+	assert_string_equal(fake_slots[w_of(1)->slot].args, "a ");
+	assert_string_equal(fake_slots[w_of(2)->slot].args, "b ");
+	fake_task_errno = EMFILE;
+	submit(&a, "c");
+	taskpool_cancel(a.task);
+	assert_ended(&a, TASK_CANCELLED);
+}
+
 static void prints_too_much(void **state)
 {
 	char *big = calloc(1, CREW_RESULT_MAX);
@@ -984,6 +1011,7 @@ int main(void)
 		T(killed_and_tried_again),
 		T(cannot_be_run),
 		T(too_long_for_a_command),
+		T(no_descriptor_is_left),
 		T(prints_too_much),
 		T(a_child_keeps_the_pipe),
 		T(output_that_never_came),
