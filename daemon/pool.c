@@ -306,12 +306,12 @@ void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool
 	p->resize = true;
 	p->roll = true; /* cheap when there is nothing to do */
 	p->roll_next = 0;
+	if (!p->is_run)
+		taskpool_define(p); /* before any worker may be given what waits */
 	if (changed)
 		retry_failed(p);
 	if (back)
 		start_stopped(p);
-	if (!p->is_run)
-		taskpool_define(p);
 	if (was_exec && def->tasks != CONF_TASKS_EXEC)
 		start_waiting(p);
 	pool_mark(p);
