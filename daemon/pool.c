@@ -325,5 +325,7 @@ void pool_remove(struct pool *p)
 	for (unsigned i = 0; i < p->count; i++)
 		if (!worker_is_alive(p->workers[i]))
 			worker_stop(p->workers[i]);
+		else if (p->workers[i]->runner) /* it is not replaced after so many any more */
+			taskpool_look_at(p->workers[i]->runner);
 	pool_mark(p);
 }
