@@ -306,12 +306,12 @@ void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool
 	p->resize = true;
 	p->roll = true; /* cheap when there is nothing to do */
 	p->roll_next = 0;
+	if (!p->is_run)
+		taskpool_define(p); /* before any worker may be given what waits */
 	if (changed)
 		retry_failed(p);
 	if (back)
 		start_stopped(p);
-	if (!p->is_run)
-		taskpool_define(p);
 	if (was_exec && def->tasks != CONF_TASKS_EXEC)
 		start_waiting(p);
 	pool_mark(p);
@@ -325,5 +325,7 @@ void pool_remove(struct pool *p)
 	for (unsigned i = 0; i < p->count; i++)
 		if (!worker_is_alive(p->workers[i]))
 			worker_stop(p->workers[i]);
+		else if (p->workers[i]->runner) /* it is not replaced after so many any more */
+			taskpool_look_at(p->workers[i]->runner);
 	pool_mark(p);
 }

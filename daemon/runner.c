@@ -93,7 +93,7 @@ static void set_timer(struct runner *r)
 	const struct task *head = runner_head(r);
 	int64_t limit = def(r)->task_timeout;
 
-	if (r->closed && !r->doomed)
+	if (r->stale || (r->closed && !r->doomed))
 		return;
 	if (!head || !limit || r->doomed) {
 		if (r->timer.armed)
@@ -168,15 +168,6 @@ static void take_in_hand(struct runner *r, struct task *t)
 		set_timer(r);
 }
 
-static int cannot_give(struct task *t)
-{
-	char why[128];
-
-	snprintf(why, sizeof(why), "cannot hand it to a worker: %s", strerror(errno));
-	task_note_failure(t, TASK_BAD_ANSWER, why);
-	return -1;
-}
-
 static int start_process(struct runner *r, struct task *t)
 {
 	struct task_exec_view v;
@@ -187,7 +178,7 @@ static int start_process(struct runner *r, struct task *t)
 							       .count = v.count,
 							       .input = v.input,
 							       .input_size = v.input_size }) < 0)
-		return cannot_give(t);
+		return -1;
 	take_in_hand(r, t);
 	return 0;
 }
@@ -203,7 +194,7 @@ int runner_give(struct runner *r, struct task *t)
 	before = out->len;
 	if (r->kind->ask(t, out) < 0) {
 		out->len = before;
-		return cannot_give(t);
+		return -1;
 	}
 	t->begin = channel_written(r->channel) + before;
 	t->end = channel_written(r->channel) + out->len;
@@ -429,9 +420,11 @@ static void on_closed(void *arg)
 {
 	struct runner *r = arg;
 
+	if (r->kind->per_task)
+		return; /* it may go on without; its end is what counts */
 	r->closed = true;
-	taskpool_look_at(r);
-	if (r->kind->per_task || r->doomed)
+	taskpool_hide(r);
+	if (r->doomed)
 		return;
 	r->timer.fn = on_timer;
 	r->timer.arg = r;

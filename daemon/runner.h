@@ -49,7 +49,7 @@ void runner_free(struct runner *r);				    /* nothing is in hand */
 /* ---- downwards, for taskpool.c ---- */
 /* It is idle, or has something in hand and can take more. */
 bool runner_may_take(const struct runner *r);
-/* Gives it a queued task. 0; -1: it cannot be given to anyone, its failure has been noted. */
+/* Gives it a task that is on no list. 0; -1 with errno: nothing has changed. */
 int runner_give(struct runner *r, struct task *t);
 /* Ends a task it has in hand: the worker is ended, and replaced. */
 void runner_cancel(struct runner *r, struct task *t);

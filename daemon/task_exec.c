@@ -30,7 +30,7 @@ static size_t size(const struct task_request *r)
 	return sizeof(struct head) + args_size(r) + r->input_len;
 }
 
-static void fill(const struct task_request *r, char *payload)
+static int fill(const struct task_request *r, char *payload)
 {
 	struct head head = { .args_size = args_size(r), .count = r->count };
 	char *at = payload + sizeof(head);
@@ -44,6 +44,7 @@ static void fill(const struct task_request *r, char *payload)
 	}
 	if (r->input_len)
 		memcpy(at, r->input, r->input_len);
+	return 0;
 }
 
 void task_exec_view(const struct task *t, struct task_exec_view *v)

@@ -41,12 +41,12 @@ static size_t size(const struct task_request *r)
 	return len;
 }
 
-static void fill(const struct task_request *r, char *payload)
+static int fill(const struct task_request *r, char *payload)
 {
 	/* as much as size() has found */
 	struct buf text = { .data = payload, .cap = SIZE_MAX / 2, .max = SIZE_MAX / 2 };
 
-	compose(r, &text);
+	return compose(r, &text);
 }
 
 static int ask(const struct task *t, struct buf *out)

@@ -33,7 +33,7 @@ struct task_kind {
 	int (*check)(const struct task_request *r, const char **parameter, const char **why);
 	size_t (*size)(
 		const struct task_request *r); /* of the payload of one that has been checked */
-	void (*fill)(const struct task_request *r, char *payload);
+	int (*fill)(const struct task_request *r, char *payload); /* 0, or -1 with errno */
 	/* Appends the request for a worker that stays. 0, or -1 with errno. */
 	int (*ask)(const struct task *t, struct buf *out);
 	/* One line that such a worker has written, without its newline. */

@@ -18,12 +18,13 @@ static size_t size(const struct task_request *r)
 	return strlen(r->args[0]) + 1;
 }
 
-static void fill(const struct task_request *r, char *payload)
+static int fill(const struct task_request *r, char *payload)
 {
 	size_t len = strlen(r->args[0]);
 
 	memcpy(payload, r->args[0], len);
 	payload[len] = '\n';
+	return 0;
 }
 
 static int ask(const struct task *t, struct buf *out)

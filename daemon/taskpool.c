@@ -9,6 +9,8 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
+#define AGAIN (100 * USEC_PER_MSEC)
+
 static const struct taskpool_events *events;
 
 static const char *const gates[] = {
@@ -125,7 +127,7 @@ static void shrink_later(struct taskpool *tp)
 
 static bool may_give(const struct taskpool *tp)
 {
-	if (!tp->pool || !tp->pool->wanted || crew_is_ending())
+	if (!tp->pool || !tp->pool->wanted || crew_is_ending() || tp->again.armed)
 		return false;
 	return !tp->pool->removed || !tp->kind->per_task; /* no process can be started any more */
 }
@@ -163,10 +165,45 @@ static struct runner *next_runner(struct taskpool *tp)
 	return list_empty(&tp->room) ? NULL : list_entry(tp->room.next, struct runner, room);
 }
 
+/* Those are found again when something else has ended. */
+static bool is_passing(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOMEM || err == EAGAIN;
+}
+
+static void on_again(void *arg)
+{
+	struct taskpool *tp = arg;
+
+	pool_mark(tp->pool);
+}
+
+static void give_later(struct taskpool *tp)
+{
+	if (!tp->starved)
+		log_warning(tp->name, "cannot hand out tasks now: %s", strerror(errno));
+	tp->starved = true;
+	tp->again.fn = on_again;
+	tp->again.arg = tp;
+	loop_timer_at(&tp->again, loop_now() + AGAIN);
+}
+
+static void fail_to_give(struct task *t, int err)
+{
+	char why[128];
+
+	snprintf(why, sizeof(why), "cannot hand it to a worker: %s", strerror(err));
+	task_note_failure(t, TASK_BAD_ANSWER, why);
+	t->pool->in_hand++;
+	taskpool_end_task(t, TASK_FAILED);
+}
+
 /* False: nobody can take it now. */
 static bool give(struct taskpool *tp, struct task *t)
 {
 	struct runner *r = may_give(tp) ? next_runner(tp) : NULL;
+	bool queued = list_linked(&t->link);
+	int err;
 
 	while (r && !runner_may_take(r)) {
 		place(tp, r);
@@ -174,15 +211,21 @@ static bool give(struct taskpool *tp, struct task *t)
 	}
 	if (!r)
 		return false;
-	if (list_linked(&t->link)) {
-		list_remove(&t->link);
-		tp->queued--;
+	list_remove(&t->link);
+	err = runner_give(r, t) < 0 ? errno : 0;
+	if (is_passing(err)) {
+		give_later(tp);
+		if (queued)
+			list_append(tp->queue.next, &t->link);
+		return false;
 	}
-	tp->in_hand++;
-	if (runner_give(r, t) < 0) {
-		taskpool_end_task(t, TASK_FAILED);
+	tp->queued -= queued;
+	if (err) {
+		fail_to_give(t, err);
 		return true;
 	}
+	tp->starved = false;
+	tp->in_hand++;
 	list_remove(&r->room); /* to its end, if it has room for more */
 	place(tp, r);
 	return true;
@@ -390,8 +433,11 @@ static struct task *make_task(struct taskpool *tp, const struct task_request *r)
 	if (!t)
 		return NULL;
 	t->kind = tp->kind;
-	t->kind->fill(r, t->payload);
-	return t;
+	if (t->kind->fill(r, t->payload) == 0)
+		return t;
+	task_free(t);
+	errno = ENOMEM;
+	return NULL;
 }
 
 enum taskpool_error taskpool_submit(struct taskpool *tp, const struct task_request *r,
@@ -600,7 +646,7 @@ static bool is_dead(const struct taskpool *tp)
 
 	if (p->removed && tp->kind->per_task)
 		return true;
-	if (pool_is_alive(p) || p->in_state[WORKER_BACKOFF])
+	if (pool_is_alive(p) || p->in_state[WORKER_BACKOFF] || tp->again.armed)
 		return false;
 	if (crew_is_shutting_down() || p->removed) /* none is started any more */
 		return true;
@@ -733,6 +779,7 @@ void taskpool_gone(struct pool *p)
 	abandon_all(p);
 	end_all_queued(tp, TASK_CANCELLED, NULL);
 	loop_timer_off(&tp->shrink);
+	loop_timer_off(&tp->again);
 	p->tasks = NULL;
 	tp->pool = NULL;
 	events->drained(tp);

@@ -49,6 +49,9 @@ struct taskpool {
 	int64_t result_ttl;
 	unsigned tasks; /* that refer to it */
 	struct loop_timer expire, shrink;
+	bool starved; /* that has been said */
+	struct loop_timer
+		again; /* armed: a task could not be given, for want of memory or descriptors */
 };
 
 /* Upward talk; set once. */

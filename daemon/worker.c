@@ -709,6 +709,12 @@ void worker_recover(struct worker *w, const struct child_found *found)
 	bool noted = w->has_end && w->end.run == ledger_run(w->slot);
 
 	count(w, 1);
+	if (!worker_is_alive(w) && current && found->alive) {
+		/* Of exec: it was begun, and there was no time to note that. */
+		set_pid(w, found->pid);
+		enter_stopping(w, SIGKILL, true);
+		return;
+	}
 	if (!worker_is_alive(w)) {
 		recover_timer(w);
 		return;

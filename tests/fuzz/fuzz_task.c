@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "lib/log.h"
 #include "tests/unit/fake_tasks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -128,6 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!size)
 		return 0;
+	log_set_level(LOG_LEVEL_ERROR);
 	memset(callers, 0, sizeof(callers));
 	usual(kinds[*data & 3], 1);
 	setup.prefetch = 1 + (*data >> 2 & 3);

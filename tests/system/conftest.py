@@ -122,7 +122,10 @@ class Crewd:
 
     def write(self, text):
         head = 'run-user = "games"\nmanager-user = "nobody"\n' if os.geteuid() == 0 else ""
-        self.config.write_text(f'{head}state-dir = "{self.dir}/state"\n{text}')
+        # as an editor does it: never half a file, whenever it is read
+        new = self.config.with_suffix(".new")
+        new.write_text(f'{head}state-dir = "{self.dir}/state"\n{text}')
+        new.replace(self.config)
         return head.count("\n") + 1  # lines before `text`
 
     def start(self, text=None, wait=True, env=None, args=(), prefix=(), preexec_fn=None):

@@ -782,7 +782,7 @@ def descriptors(pid):
 
 def test_random_kills_under_load(crewd):
     """Every task is accounted for, every caller is answered, nothing is left behind."""
-    crewd.start(odd(workers=4, prefetch=4, restart_delay="1ms", retries=1)
+    begin(crewd, odd(workers=4, prefetch=4, restart_delay="1ms", retries=1)
                 + pool("sh", "exec", ("/bin/sh", "-c"), workers=3))
     assert apply(crewd, "odd", "warm")["result"] == "warm"
     manager, keeper = crewd.manager(), crewd.process.pid
@@ -830,7 +830,8 @@ def test_random_kills_under_load(crewd):
         assert p["queued"] == p["inHand"] == 0 and balanced(crewd, name)
     until(lambda: about(crewd, "odd")["running"] == 4, "all workers are back")
     assert crewd.manager() == manager
-    until(lambda: (descriptors(manager), descriptors(keeper)) <= before, "descriptors are back")
+    until(lambda: descriptors(manager) <= before[0] and descriptors(keeper) <= before[1],
+          "descriptors are back")
     zombies = [c for c in pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
                if not exists(c)]
     until(lambda: not [c for c in zombies if os.path.exists(f"/proc/{c}")], "no zombie is left")

@@ -32,6 +32,7 @@ static int next_block = -1;
 static child_config_fn *config_done;
 static pid_t next_pid = 1000;
 static uint32_t incarnation;
+static unsigned used; /* no slot from here on has ever been spoken of */
 
 /* ---- loop.h on a virtual clock ------------------------------------------------------------------
  */
@@ -117,9 +118,16 @@ void fake_advance(int64_t usec)
 /* ---- child.h without a keeper -------------------------------------------------------------------
  */
 
+static struct fake_slot *at(unsigned slot)
+{
+	if (slot >= used)
+		used = slot + 1;
+	return &fake_slots[slot];
+}
+
 static void spawn(unsigned slot)
 {
-	struct fake_slot *s = &fake_slots[slot];
+	struct fake_slot *s = at(slot);
 
 	assert_false(s->alive);
 	s->spawns++;
@@ -140,12 +148,12 @@ void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block)
 
 static void note_task(struct fake_slot *s, const struct child_task *task)
 {
-	size_t at = 0;
+	size_t len = 0;
 
 	s->task_args = task->count;
 	s->args[0] = '\0';
 	for (const char *a = task->args; a < task->args + task->args_size; a += strlen(a) + 1)
-		at += (size_t)snprintf(s->args + at, sizeof(s->args) - at, "%s ", a);
+		len += (size_t)snprintf(s->args + len, sizeof(s->args) - len, "%s ", a);
 	assert_true(task->input_size < sizeof(s->input));
 	memcpy(s->input, task->input, task->input_size);
 	s->input[task->input_size] = '\0';
@@ -164,20 +172,22 @@ int child_spawn_task(unsigned slot, const char *name, uint32_t pool, const struc
 
 void child_close_input(unsigned slot)
 {
-	fake_slots[slot].inputs_closed++;
+	at(slot)->inputs_closed++;
 }
 
 void child_signal(unsigned slot, int sig, bool all)
 {
-	fake_slots[slot].last_signal = sig;
-	fake_slots[slot].last_all = all;
-	fake_slots[slot].signals++;
+	struct fake_slot *s = at(slot);
+
+	s->last_signal = sig;
+	s->last_all = all;
+	s->signals++;
 }
 
 void child_forget(unsigned slot)
 {
 	assert_false(fake_slots[slot].alive);
-	fake_slots[slot].forgets++;
+	at(slot)->forgets++;
 }
 
 void child_noted(unsigned slot)
@@ -376,14 +386,14 @@ void fake_manager_dies(void)
 	static uint32_t owed[CREW_WORKERS_MAX];
 	bool dirty = false;
 
-	for (unsigned i = 0; i < CREW_WORKERS_MAX && incarnation; i++) {
+	for (unsigned i = 0; i < used; i++) {
 		owed[i] = ledger_owed(i, &dirty) * 2;
 		owed[i] += dirty;
 	}
 	if (crew_conf())
 		forget_callers();
 	crew_close();
-	for (unsigned i = 0; i < CREW_WORKERS_MAX && incarnation; i++)
+	for (unsigned i = 0; i < used; i++)
 		ledger_set_owed(i, owed[i] / 2, owed[i] & 1);
 	expire_results();
 	list_init(&tasks);
@@ -393,7 +403,8 @@ void fake_manager_dies(void)
 void fake_reset(void)
 {
 	fake_manager_dies();
-	memset(fake_slots, 0, sizeof(fake_slots));
+	memset(fake_slots, 0, used * sizeof(fake_slots[0]));
+	used = 0;
 	fake_shut_down = fake_changes = 0;
 	fake_task_changes = fake_awaited_ended = fake_rooms = fake_drained = 0;
 	fake_task_errno = 0;

@@ -478,6 +478,33 @@ static void too_long_for_a_command(void **state)
 	assert_ended(&a, TASK_SUCCEEDED);
 }
 
+/* That passes: the task waits until it has. */
+static void no_descriptor_is_left(void **state)
+{
+	struct caller a, b;
+
+	(void)state;
+	begin(CONF_TASKS_EXEC, 2, 1);
+	fake_task_errno = EMFILE;
+	submit(&a, "a");
+	submit(&b, "b");
+	assert_int_equal(a.ended + b.ended, 0);
+	assert_int_equal(the_pool()->queued, 2);
+	assert_int_equal(the_pool()->in_hand, 0);
+	fake_advance(SEC);
+	assert_int_equal(the_pool()->queued, 2);
+	assert_worker(1, WORKER_STOPPED);
+	fake_task_errno = 0;
+	fake_advance(SEC);
+	assert_int_equal(the_pool()->queued, 0);
+	assert_string_equal(fake_slots[w_of(1)->slot].args, "a ");
+	assert_string_equal(fake_slots[w_of(2)->slot].args, "b ");
+	fake_task_errno = EMFILE;
+	submit(&a, "c");
+	taskpool_cancel(a.task);
+	assert_ended(&a, TASK_CANCELLED);
+}
+
 static void prints_too_much(void **state)
 {
 	char *big = calloc(1, CREW_RESULT_MAX);
@@ -783,6 +810,23 @@ static void a_process_over_its_time(void **state)
 	assert_ended(&a, TASK_SUCCEEDED);
 }
 
+static void closes_its_output_and_goes_on(void **state)
+{
+	struct caller a;
+
+	(void)state;
+	usual(CONF_TASKS_EXEC, 1);
+	setup.task_timeout = 5 * SEC;
+	start_pool();
+	submit(&a, "a");
+	up(1);
+	fake_closes(pipe_of(1));
+	fake_advance(5 * SEC);
+	assert_ended(&a, TASK_FAILED);
+	assert_int_equal(a.error, TASK_TIMED_OUT);
+	fake_killed(w_of(1), SIGKILL);
+}
+
 /* Someone hangs, and only then a limit is set. */
 static void a_limit_holds_for_what_runs(void **state)
 {
@@ -967,6 +1011,7 @@ int main(void)
 		T(killed_and_tried_again),
 		T(cannot_be_run),
 		T(too_long_for_a_command),
+		T(no_descriptor_is_left),
 		T(prints_too_much),
 		T(a_child_keeps_the_pipe),
 		T(output_that_never_came),
@@ -980,6 +1025,7 @@ int main(void)
 		T(over_its_time),
 		T(each_has_its_own_time),
 		T(a_process_over_its_time),
+		T(closes_its_output_and_goes_on),
 		T(a_limit_holds_for_what_runs),
 		T(cancelled_while_it_waits),
 		T(cancelled_while_it_runs),

@@ -1,9 +1,11 @@
 /* Pools of tasks: who gets which, how many workers there are, open and closed, results, reload, shutdown, and
  * another manager. No process, no waiting. */
 #include <errno.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -1049,6 +1051,42 @@ static void a_process_from_before(void **state)
 	assert_string_equal(c.result, "for c");
 }
 
+/* The manager died between asking for the process and noting that it had. */
+static void begun_and_not_noted(void **state)
+{
+	struct ledger_worker r;
+	unsigned slot;
+
+	(void)state;
+	begin(CONF_TASKS_EXEC, 1);
+	slot = w_of(1)->slot;
+	assert_true(ledger_load_worker(slot, &r));
+	submit(&a, "a");
+	ledger_save_worker(slot, &r);
+	next_manager();
+	assert_worker(1, WORKER_STOPPING);
+	assert_int_equal(fake_slots[slot].last_signal, SIGKILL);
+	submit(&b, "b");
+	fake_killed(w_of(1), SIGKILL);
+	assert_worker(1, WORKER_STARTING);
+	assert_string_equal(fake_slots[slot].args, "b ");
+}
+
+static void a_limit_outlasts_a_reload(void **state)
+{
+	(void)state;
+	usual(CONF_TASKS_LINES, 1);
+	setup.task_timeout = 5 * SEC;
+	start_pool();
+	up(1);
+	submit(&a, "a");
+	next_manager();
+	reload_pool();
+	fake_advance(5 * SEC);
+	assert_worker(1, WORKER_STOPPING);
+	fake_killed(w_of(1), SIGKILL);
+}
+
 static void stays_closed(void **state)
 {
 	(void)state;
@@ -1060,6 +1098,245 @@ static void stays_closed(void **state)
 	assert_refused(TASKPOOL_SHUT, "closed");
 	assert_worker(1, WORKER_STOPPED);
 	assert_true(taskpool_is_drained(the_pool()));
+}
+
+/* ---- anything in any order --------------------------------------------------------------------
+ */
+
+#define CALLERS 24
+
+static struct caller crowd[CALLERS];
+static uint32_t dice;
+
+static unsigned roll(unsigned sides)
+{
+	dice = dice * 1664525u + 1013904223u;
+	return (dice >> 8) % sides;
+}
+
+static unsigned length(const struct list *list)
+{
+	unsigned n = 0;
+
+	for (const struct list *l = list->next; l != list; l = l->next)
+		n++;
+	return n;
+}
+
+/* What is counted is what there is; nobody is told twice; nothing waits while somebody could take it. */
+static void assert_sound(void)
+{
+	const struct pool *p = crew_pool("p");
+	unsigned in_hand = 0;
+	bool waits;
+
+	for (unsigned i = 0; i < CALLERS; i++)
+		assert_true(crowd[i].ended <= 1);
+	if (!p || !p->tasks)
+		return;
+	waits = p->tasks->queued && p->wanted && !(p->removed && p->tasks->kind->per_task);
+	for (unsigned i = 0; i < p->count; i++) {
+		const struct runner *r = p->workers[i]->runner;
+
+		assert_non_null(r);
+		assert_false(waits && runner_may_take(r));
+		assert_int_equal(r->count, length(&r->in_hand));
+		assert_true(!r->count || worker_is_alive(r->worker));
+		in_hand += r->count;
+	}
+	assert_int_equal(p->tasks->in_hand, in_hand);
+	assert_int_equal(p->tasks->queued, length(&p->tasks->queue));
+}
+
+static struct worker *any_worker(void)
+{
+	struct pool *p = crew_pool("p");
+
+	return p && p->count ? p->workers[roll(p->count)] : NULL;
+}
+
+static void a_worker_does_something(void)
+{
+	struct worker *w = any_worker();
+	struct task *t;
+	char text[64];
+
+	if (!w || !worker_is_alive(w))
+		return;
+	if (w->state == WORKER_STARTING && roll(8)) {
+		fake_exec(w);
+		return;
+	}
+	if (w->state == WORKER_STOPPING || !roll(6)) {
+		roll(2) ? fake_killed(w, SIGTERM) : fake_exit(w, (int)roll(2));
+		return;
+	}
+	if (!w->runner || !w->runner->channel)
+		return;
+	t = runner_head(w->runner);
+	snprintf(text, sizeof(text), "ok\n");
+	if (t && t->kind->json)
+		snprintf(text, sizeof(text),
+			 "{\"jsonrpc\":\"2.0\",\"id\":%" PRIu64 ",\"result\":1}\n", t->number);
+	fake_has_read_all(w->runner->channel);
+	if (t || !roll(20))
+		fake_says(w->runner->channel, roll(20) ? text : "what?\n");
+}
+
+static void a_caller_does_something(void)
+{
+	struct caller *who = &crowd[roll(CALLERS)];
+	struct taskpool *tp = crew_pool("p") ? crew_pool("p")->tasks : NULL;
+	const char *why;
+
+	if (who->task) {
+		struct task *t = who->task;
+
+		if (roll(3)) {
+			taskpool_cancel(t);
+		} else {
+			who->task = NULL;
+			taskpool_disown(t);
+		}
+		fake_turn();
+	} else if (tp && taskpool_accepts(tp, &why) == TASKPOOL_OK) {
+		submit(roll(4) ? who : NULL, "work");
+	}
+}
+
+static void reload_somehow(void)
+{
+	static const enum conf_tasks kinds[] = { CONF_TASKS_LINES, CONF_TASKS_LINES,
+						 CONF_TASKS_JSONRPC, CONF_TASKS_EXEC };
+
+	setup.workers = 1 + roll(4);
+	setup.min_workers = roll(setup.workers + 1);
+	setup.prefetch = 1 + roll(3);
+	setup.retries = roll(3);
+	setup.max_tasks = roll(3) ? 0 : 1 + roll(3);
+	setup.task_timeout = roll(2) ? 0 : 3 * SEC;
+	if (!roll(3))
+		setup.umask = 1 + roll(0777);
+	if (!roll(4))
+		setup.tasks = kinds[roll(4)];
+	setup.plain = !roll(12);
+	setup.absent = !roll(10);
+	reload_pool();
+}
+
+static void start_all(struct pool *p)
+{
+	if (p->tasks)
+		taskpool_open(p->tasks);
+	pool_want(p, true);
+	for (unsigned i = 0; i < p->count; i++)
+		worker_start(p->workers[i]);
+	fake_turn();
+}
+
+static void somebody_commands(void)
+{
+	struct pool *p = crew_pool("p");
+	struct worker *w = any_worker();
+
+	if (!p || p->removed || !w)
+		return;
+	switch (roll(6)) {
+	case 0:
+		pool_scale(p, roll(5));
+		break;
+	case 1:
+		if (p->tasks)
+			taskpool_close(p->tasks);
+		break;
+	case 2:
+		if (p->tasks)
+			taskpool_terminate(p->tasks);
+		break;
+	case 3:
+		taskpool_release(w, roll(2) ? RUNNER_RESTARTS : RUNNER_STAYS);
+		break;
+	case 4:
+		worker_stop(w);
+		break;
+	default:
+		start_all(p);
+	}
+	fake_turn();
+}
+
+static void something_happens(void)
+{
+	unsigned what = roll(100);
+
+	if (what < 45)
+		a_worker_does_something();
+	else if (what < 80)
+		a_caller_does_something();
+	else if (what < 90)
+		fake_advance(roll(4) * SEC / 2);
+	else if (what < 95)
+		somebody_commands();
+	else if (what < 99)
+		reload_somehow();
+	else
+		next_manager();
+	if (what == 99)
+		memset(crowd, 0, sizeof(crowd));
+}
+
+/* However it has come to this: workers that do their work get everything done. */
+static void all_is_done_in_the_end(void)
+{
+	struct pool *p;
+
+	usual(CONF_TASKS_LINES, 2);
+	reload_pool();
+	p = crew_pool("p");
+	for (unsigned turn = 0; turn < 400; turn++) {
+		start_all(p);
+		for (unsigned i = 0; i < p->count; i++) {
+			struct worker *w = p->workers[i];
+
+			if (w->state == WORKER_STARTING)
+				fake_exec(w);
+			else if (w->state == WORKER_STOPPING)
+				fake_killed(w, SIGTERM);
+			else if (w->state == WORKER_RUNNING && w->runner->kind->per_task)
+				fake_exit(w, 0);
+			else if (w->state == WORKER_RUNNING && w->runner->stale)
+				fake_says(pipe_of(w->number), "old\n");
+			else if (w->runner->count && !w->runner->kind->json)
+				fake_says(pipe_of(w->number), "ok\n");
+			else if (w->runner->count)
+				fake_killed(w, SIGKILL);
+			if (i >= p->count)
+				break;
+		}
+		fake_advance(SEC);
+		assert_sound();
+	}
+	assert_int_equal(p->tasks->queued + p->tasks->in_hand, 0);
+	assert_true(pool_is_up(p));
+	for (unsigned i = 0; i < CALLERS; i++)
+		assert_null(crowd[i].task);
+}
+
+static void anything_in_any_order(void **state)
+{
+	(void)state;
+	for (unsigned seed = 1; seed <= 150; seed++) {
+		dice = seed;
+		memset(crowd, 0, sizeof(crowd));
+		usual(roll(2) ? CONF_TASKS_LINES : CONF_TASKS_EXEC, 3);
+		setup.min_workers = 1;
+		start_pool();
+		for (unsigned i = 0; i < 300; i++) {
+			something_happens();
+			assert_sound();
+		}
+		all_is_done_in_the_end();
+	}
 }
 
 #define T(f) cmocka_unit_test(f)
@@ -1113,7 +1390,10 @@ int main(void)
 		T(died_while_there_was_no_manager),
 		T(a_task_of_before_that_hangs),
 		T(a_process_from_before),
+		T(begun_and_not_noted),
+		T(a_limit_outlasts_a_reload),
 		T(stays_closed),
+		T(anything_in_any_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
