@@ -643,11 +643,11 @@ void child_done(int exitcode)
 		flush();
 }
 
-void child_status(const char *text)
+bool child_status(const char *text)
 {
 	struct wire w = { .type = WIRE_STATUS };
 
 	strncpy(w.text, text, sizeof(w.text) - 1);
-	if (!child.gone) /* only the newest matters: the next change tells it again */
-		(void)wire_send(child.fd, &w, NULL, 0);
+	/* Only the newest matters: the next change tells it again. */
+	return !child.gone && wire_send(child.fd, &w, NULL, 0) == 0;
 }

@@ -96,7 +96,7 @@ typedef void child_config_fn(int block, uint32_t serial, const char *errors);
 int child_read_config(child_config_fn *done);
 void child_commit(uint32_t serial);  /* that configuration is in force from now on */
 void child_open_log(uint32_t pool);  /* answer: log_file */
-void child_status(const char *text); /* for systemd's STATUS= */
+bool child_status(const char *text); /* for systemd's STATUS=; false: it was not said */
 void child_ready(bool reloading);    /* READY=1, or RELOADING=1 */
 void child_done(int exitcode);	     /* everything has ended: crewd may exit */
 

@@ -142,13 +142,16 @@ static void on_keeper_gone(void)
 /* ---- what policy says --------------------------------------------------------------------------
  */
 
+/* Where each task is a process this is asked all the time. */
 static void tell_status(void *arg)
 {
-	char text[128];
+	static char told[128];
+	char text[sizeof(told)];
 
 	(void)arg;
 	snprintf(text, sizeof(text), "%u of %u workers running", crew_running(), crew_total());
-	child_status(text);
+	if (strcmp(text, told) != 0 && child_status(text))
+		strcpy(told, text);
 }
 
 static void on_worker_changed(struct worker *w, enum worker_state from)

@@ -358,7 +358,10 @@ static void now_running(struct worker *w)
 		timer_at(w, loop_now() + d->watchdog);
 	snprintf(object, sizeof(object), "%s[%d]", w->name, w->pid);
 	set_state(w, WORKER_RUNNING, NULL);
-	log_info(object, "running");
+	if (worker_is_per_task(w)) /* one for each task would bury all else */
+		log_debug(object, "running");
+	else
+		log_info(object, "running");
 }
 
 void worker_on_forked(struct worker *w, pid_t pid)

@@ -41,6 +41,34 @@ void keeper_watch(int fd, uint32_t events, uint64_t what, bool is_new)
 
 /* ---- spawning --------------------------------------------------------------------------------- */
 
+/* A byte: the child has taken its descriptors. End of file: exec is done. A record: what failed, and its
+ * death comes soon. `dead`: nothing more can come, though another child may have a copy of the other end. */
+static void read_status(struct slot *s, bool dead)
+{
+	struct spawn_failure f;
+	char byte;
+	ssize_t n;
+
+	if (s->status_in >= 0) {
+		if (read(s->status, &byte, 1) != 1)
+			return;
+		slot_unshared(s);
+	}
+	n = read(s->status, &f, sizeof(f));
+	if (n < 0 && !dead && (errno == EAGAIN || errno == EINTR))
+		return;
+	close(s->status);
+	s->status = -1;
+	pending.execs--;
+	if (n == sizeof(f)) {
+		s->told.step = f.step;
+		s->told.err = f.err;
+	} else if (s->told.state == WIRE_STARTING) {
+		s->told.state = WIRE_RUNNING;
+		table_mark(s);
+	}
+}
+
 static void fork_now(struct slot *s, uint32_t pool)
 {
 	struct spawn_failure f;
@@ -54,7 +82,9 @@ static void fork_now(struct slot *s, uint32_t pool)
 		s->told.ended = clock_now();
 	} else {
 		pending.execs++;
-		keeper_watch(s->status, EPOLLIN, s->told.slot, true);
+		read_status(s, false); /* one that was begun as vfork(2) does is past its exec */
+		if (s->status >= 0)
+			keeper_watch(s->status, EPOLLIN, s->told.slot, true);
 	}
 	table_mark(s);
 }
@@ -110,34 +140,6 @@ void keeper_renumber(const struct conf *next)
 		if (*pool != was)
 			is = index_in(next, was = *pool);
 		*pool = is;
-	}
-}
-
-/* A byte: the child has taken its descriptors. End of file: exec is done. A record: what failed, and its
- * death comes soon. `dead`: nothing more can come, though another child may have a copy of the other end. */
-static void read_status(struct slot *s, bool dead)
-{
-	struct spawn_failure f;
-	char byte;
-	ssize_t n;
-
-	if (s->status_in >= 0) {
-		if (read(s->status, &byte, 1) != 1)
-			return;
-		slot_unshared(s);
-	}
-	n = read(s->status, &f, sizeof(f));
-	if (n < 0 && !dead && (errno == EAGAIN || errno == EINTR))
-		return;
-	close(s->status);
-	s->status = -1;
-	pending.execs--;
-	if (n == sizeof(f)) {
-		s->told.step = f.step;
-		s->told.err = f.err;
-	} else if (s->told.state == WIRE_STARTING) {
-		s->told.state = WIRE_RUNNING;
-		table_mark(s);
 	}
 }
 

@@ -95,6 +95,22 @@ static void test_doubles_keep_microseconds(void **state)
 	}
 }
 
+static void test_seconds(void **state)
+{
+	(void)state;
+	jw_array(&w);
+	jw_seconds(&w, 0);
+	jw_seconds(&w, 1);
+	jw_seconds(&w, -1);
+	jw_seconds(&w, 1764000000123456);
+	jw_seconds(&w, -2250000);
+	jw_seconds(&w, INT64_MAX);
+	jw_seconds(&w, INT64_MIN);
+	jw_end_array(&w);
+	expect("[0.000000,0.000001,-0.000001,1764000000.123456,-2.250000,9223372036854.775807,"
+	       "-9223372036854.775808]");
+}
+
 static void test_no_room(void **state)
 {
 	(void)state;
@@ -233,6 +249,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_structure, reset, reset),
 		cmocka_unit_test_setup_teardown(test_strings, reset, reset),
 		cmocka_unit_test_setup_teardown(test_numbers, reset, reset),
+		cmocka_unit_test_setup_teardown(test_seconds, reset, reset),
 		cmocka_unit_test_setup_teardown(test_doubles_keep_microseconds, reset, reset),
 		cmocka_unit_test_setup_teardown(test_no_room, reset, reset),
 		cmocka_unit_test_setup_teardown(test_value_alone, reset, reset),
