@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -72,6 +73,9 @@ int cgroup_init(void)
 	mkdirat(own, "workers", 0755);
 	if (write_to(own, "crewd/cgroup.procs", "0"))
 		workers = openat(own, "workers", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	/* where there is no such controller, nobody tells who was killed for lack of memory */
+	if (workers >= 0 && write_to(own, "cgroup.subtree_control", "+memory"))
+		write_to(workers, "cgroup.subtree_control", "+memory");
 	if (own >= 0)
 		close(own);
 	return workers < 0 ? -1 : openat(workers, "cgroup.kill", O_WRONLY | O_CLOEXEC);
@@ -113,4 +117,32 @@ void cgroup_remove(const char *worker)
 
 	if (workers >= 0)
 		unlinkat(workers, place_of(worker, "", path, sizeof(path)), AT_REMOVEDIR);
+}
+
+unsigned cgroup_oom_kills_in(const char *events)
+{
+	const char *line = strstr(events, "oom_kill ");
+
+	return line && (line == events || line[-1] == '\n')
+		       ? (unsigned)strtoul(line + strlen("oom_kill "), NULL, 10)
+		       : 0;
+}
+
+unsigned cgroup_oom_kills(const char *worker)
+{
+	char path[PATH_MAX], events[512];
+	ssize_t n = -1;
+	int fd = -1;
+
+	if (workers >= 0)
+		fd = openat(workers, place_of(worker, "/memory.events", path, sizeof(path)),
+			    O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, events, sizeof(events) - 1);
+		close(fd);
+	}
+	if (n <= 0)
+		return 0;
+	events[n] = '\0';
+	return cgroup_oom_kills_in(events);
 }

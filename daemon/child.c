@@ -113,6 +113,7 @@ static struct child_end end_of(const struct wire_child *c)
 		.err = c->err,
 		.code = c->code,
 		.status = c->status,
+		.oom = c->oom,
 		.started = c->started,
 		.ended = c->ended,
 		.run = c->run,

@@ -13,6 +13,7 @@
 struct child_end {
 	int step, err;	  /* it did not get as far as exec: enum wire_step, errno; else 0, 0 */
 	int code, status; /* CLD_EXITED and exit code, CLD_KILLED or CLD_DUMPED and signal */
+	bool oom;	  /* the kernel killed it for lack of memory */
 	int64_t started, ended; /* CLOCK_MONOTONIC microseconds */
 	uint32_t run;		/* which of the slot's processes it was */
 };

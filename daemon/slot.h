@@ -31,6 +31,7 @@ struct slot {
 	int args, input;    /* -1: none */
 	bool input_over;    /* the manager has closed its standard input */
 	bool dirty;	    /* has news */
+	unsigned oom_kills; /* in its cgroup, when last looked at */
 	bool fds_told;	    /* its descriptors have been passed to this manager */
 	int next_dirty;
 	int next_pid; /* chain of the pid's bucket, -1: last */

@@ -104,6 +104,7 @@ struct wire_child {
 	int32_t step, err;	/* GONE before exec: enum wire_step and errno; else 0 */
 	int32_t code, status;	/* GONE: CLD_EXITED and the exit code, CLD_KILLED/CLD_DUMPED and the
 				   signal */
+	int32_t oom;		/* GONE: the kernel killed it for lack of memory */
 	uint32_t fds;		/* attached: bit n is enum wire_child_fd n */
 	int64_t started, ended; /* CLOCK_MONOTONIC, microseconds */
 	int64_t cpu;		/* GONE: user + system time, microseconds */

@@ -122,7 +122,9 @@ char *worker_describe_end(const struct worker *w, const struct child_end *e, cha
 		snprintf(buf, size, "exited %d", e->status);
 	else
 		snprintf(buf, size, "killed by %s%s", text_signal_name(e->status),
-			 e->code == CLD_DUMPED ? " (core dumped)" : "");
+			 e->code == CLD_DUMPED ? " (core dumped)"
+			 : e->oom	       ? " (out of memory)"
+					       : "");
 	return buf;
 }
 

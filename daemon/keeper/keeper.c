@@ -160,6 +160,12 @@ static void worker_died(struct slot *s, const siginfo_t *si)
 	table_reaped(s);
 	s->told.code = si->si_code;
 	s->told.status = si->si_status;
+	if (si->si_code != CLD_EXITED && si->si_status == SIGKILL) {
+		unsigned kills = cgroup_oom_kills(s->name);
+
+		s->told.oom = kills > s->oom_kills;
+		s->oom_kills = kills;
+	}
 	s->told.ended = clock_now();
 	s->told.cpu = (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * USEC_PER_SEC + u.ru_utime.tv_usec +
 		      u.ru_stime.tv_usec;

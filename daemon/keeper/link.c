@@ -267,6 +267,7 @@ static void on_ack(const struct wire *w)
 	close(s->block);
 	s->block = -1;
 	cgroup_remove(s->name);
+	s->oom_kills = 0;
 }
 
 static void on_close_input(const struct wire *w)
