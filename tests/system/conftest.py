@@ -122,7 +122,12 @@ class Crewd:
 
     def write(self, text):
         head = 'run-user = "games"\nmanager-user = "nobody"\n' if os.geteuid() == 0 else ""
-        self.config.write_text(f'{head}state-dir = "{self.dir}/state"\n{text}')
+        # In one step: crewd may be reading it, and half of it is a configuration, too.
+        new = self.config.with_name("new")
+        new.write_text(f'{head}state-dir = "{self.dir}/state"\n{text}')
+        if self.config.exists():
+            shutil.copymode(self.config, new)
+        new.replace(self.config)
         return head.count("\n") + 1  # lines before `text`
 
     def start(self, text=None, wait=True, env=None, args=(), prefix=(), preexec_fn=None):
