@@ -590,9 +590,14 @@ static int64_t next_delay(struct worker *w, int64_t ran)
 	return delay < d->restart_delay_max ? delay : d->restart_delay_max;
 }
 
-/* It died of a task, which is told to who gave it; the worker only has to be there again. */
+/* It died of a task, which is told to who gave it; the worker only has to be there again. One that had done its
+ * work has shown that it can: the deaths before it count no more. */
 static void restart_excused(struct worker *w, const struct child_end *end, pid_t pid, int64_t delay)
 {
+	if (delay == 0) {
+		w->failures = w->window_count = 0;
+		w->window_ran = 0;
+	}
 	timer_at(w, loop_now() + delay);
 	set_state(w, WORKER_BACKOFF, end);
 	log_end(w, pid, ", starting again");

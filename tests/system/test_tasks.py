@@ -489,6 +489,21 @@ def test_dies_before_it_reads(crewd):
     error_of("WorkerDied", apply, crewd, "bad", "x", timeout=60)
 
 
+def test_what_has_worked_is_not_given_up(crewd):
+    """Deaths before a task was done count only until one is."""
+    begin(crewd, odd(restart_limit=2, restart_delay="1ms"))
+
+    def kill():
+        pid = crewd.worker("odd-1")["pid"]
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: crewd.state("odd-1") == "running" and crewd.worker("odd-1")["pid"] != pid,
+              "another one runs")
+    for i in range(5):
+        kill()
+        assert apply(crewd, "odd", f"n {i}", timeout=20)["result"] == f"n {i}"
+        kill()
+
+
 def test_dies_before_it_is_ready(crewd):
     crewd.start(pool("bad", "lines", ("/bin/sh", "-c", "exit 4"), restart_limit=1, ready="notify",
                      restart_delay="1ms"))
@@ -780,20 +795,38 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def memory(pid):
+    """KiB that are its own: pages of the logs that all share come and go with what workers print."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"RssAnon:\s+(\d+)", text).group(1))
+
+
+def children(pid):
+    return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+KILLS = int(os.environ.get("CREW_KILLS", "200"))
+GROWTH = 4096  # KiB that a heap may keep for later
+
+
 def test_random_kills_under_load(crewd):
-    """Every task is accounted for, every caller is answered, nothing is left behind."""
-    begin(crewd, odd(workers=4, prefetch=4, restart_delay="1ms", retries=1)
+    """Every task is accounted for, every caller is answered, nothing is left behind. CREW_KILLS: how many."""
+    signal.alarm(180 + KILLS)
+    begin(crewd, odd(workers=4, prefetch=4, restart_delay="1ms",
+                     restart_delay_max="20ms", restart_limit=0, retries=1)
                 + pool("sh", "exec", ("/bin/sh", "-c"), workers=3))
     assert apply(crewd, "odd", "warm")["result"] == "warm"
     manager, keeper = crewd.manager(), crewd.process.pid
     before = descriptors(manager), descriptors(keeper)
+    memory_before = memory(manager), memory(keeper)
     stop = threading.Event()
     wrong = []
+    replied = [0] * 8
 
     def caller(seed):
         try:
             with crewd.varlink() as v:
-                for n in range(10000):
+                for n in range(1 << 30):
                     if stop.is_set():
                         return
                     name, args = (("odd", [f"t {seed} {n}"]), ("sh", [f"echo t {seed} {n}"]))[n % 5 == 0]
@@ -803,6 +836,7 @@ def test_random_kills_under_load(crewd):
                     died = reply.get("error") == POOL + "WorkerDied"
                     if not died and text != f"t {seed} {n}":
                         wrong.append(reply)
+                    replied[seed] += 1
         except Exception as e:  # pylint: disable=broad-except
             wrong.append(repr(e))
 
@@ -811,7 +845,10 @@ def test_random_kills_under_load(crewd):
         c.start()
     dice = random.Random(1)
     killed = 0
-    while killed < 200:
+    while killed < KILLS and not wrong:
+        # some work is done in between: else all die while they start
+        target = sum(replied) + dice.randrange(20)
+        until(lambda: wrong or sum(replied) >= target, "tasks go on")  # pylint: disable=W0640
         pids = [p for p in crewd.pids().values() if p]
         if not pids:
             continue
@@ -828,10 +865,18 @@ def test_random_kills_under_load(crewd):
     for name in ("odd", "sh"):
         p = about(crewd, name)
         assert p["queued"] == p["inHand"] == 0 and balanced(crewd, name)
+    pools = [about(crewd, name) for name in ("odd", "sh")]
+    assert sum(p["accepted"] for p in pools) == sum(replied) + 1
+    assert all(p["cancelled"] == 0 for p in pools)
     until(lambda: about(crewd, "odd")["running"] == 4, "all workers are back")
     assert crewd.manager() == manager
     until(lambda: descriptors(manager) <= before[0] and descriptors(keeper) <= before[1],
           "descriptors are back")
-    zombies = [c for c in pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-               if not exists(c)]
-    until(lambda: not [c for c in zombies if os.path.exists(f"/proc/{c}")], "no zombie is left")
+    # the manager and four workers, none of them a zombie
+    until(lambda: sorted(map(int, children(keeper))) == sorted([manager, *crewd.pids().values()]),
+          "nothing else is left")
+    assert all(exists(pid) for pid in children(keeper))
+    grown = memory(manager) - memory_before[0], memory(keeper) - memory_before[1]
+    print(f"{KILLS} kills, {sum(replied)} tasks, {sum(p['failed'] for p in pools)} of them failed; "
+          f"KiB more than before: {grown[0]} in the manager, {grown[1]} in the keeper")
+    assert max(grown) <= GROWTH, grown
