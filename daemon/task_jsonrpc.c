@@ -79,6 +79,11 @@ static void take_response(struct runner *r, struct task *t, const struct message
 {
 	char *text;
 
+	if (m->plain) {
+		task_lend_result(t, m->plain, m->plain_len, TASK_JSON);
+		runner_done(r, t, TASK_SUCCEEDED);
+		return;
+	}
 	if (m->error) {
 		take_error(t, m->error);
 		runner_done(r, t, TASK_FAILED);

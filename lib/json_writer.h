@@ -30,7 +30,7 @@ void jw_string_n(struct json_writer *w, const char *s, size_t len);
 /* Bytes as text that needs no escapes (RFC 4648, section 4). */
 void jw_base64(struct json_writer *w, const void *data, size_t len);
 void jw_int(struct json_writer *w, int64_t v);
-void jw_double(struct json_writer *w, double v); /* microsecond precision; not finite: null */
+void jw_double(struct json_writer *w, double v);      /* microsecond precision; not finite: null */
 void jw_seconds(struct json_writer *w, int64_t usec); /* a time, as a number of seconds */
 void jw_bool(struct json_writer *w, bool v);
 void jw_null(struct json_writer *w);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "lib/bounds.h"
 #include "lib/clock.h"
+#include "lib/json_plain.h"
 
 #define SECONDS_MAX 9007199254.0 /* keeps microseconds within 2^53 */
 
@@ -194,6 +195,10 @@ int message_read_response(const char *text, size_t len, struct message_response 
 			  const char **why)
 {
 	memset(r, 0, sizeof(*r));
+	r->has_id = len <= CREW_MESSAGE_MAX &&
+		    json_plain_response(text, len, &r->id, &r->plain, &r->plain_len);
+	if (r->has_id)
+		return 0;
 	r->root = parse(text, len, why);
 	if (!r->root)
 		return -1;

@@ -38,12 +38,15 @@ struct message_reply {
 int message_read_reply(const char *text, size_t len, struct message_reply *reply, const char **why);
 void message_reply_free(struct message_reply *reply);
 
-/* A JSON-RPC 2.0 response: exactly one of result and error is not NULL. */
+/* A JSON-RPC 2.0 response: exactly one of plain, result and error is not NULL. */
 struct message_response {
 	struct json_t *root; /* owned */
 	bool has_id;	     /* it is an integer */
 	int64_t id;
 	struct json_t *result, *error; /* inside root */
+	/* Instead of root and result, of one that is read without a tree: the result's text, inside the text. */
+	const char *plain;
+	size_t plain_len;
 };
 /* 0; or -1 when the text is none, *why says it (static). */
 int message_read_response(const char *text, size_t len, struct message_response *r,

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "lib/bounds.h"
 #include "lib/frame.h"
+#include "lib/json_plain.h"
 #include "lib/message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -136,6 +137,32 @@ static void as_reply(const char *text, size_t len)
 	message_reply_free(&reply);
 }
 
+/* What is read without a tree is what the tree would have been. */
+static void as_response(const char *text, size_t len)
+{
+	const char *result, *why = NULL;
+	struct json_t *root, *value;
+	char *one, *other;
+	size_t result_len;
+	int64_t id, same;
+
+	if (!json_plain_response(text, len, &id, &result, &result_len))
+		return;
+	must(result >= text && result + result_len <= text + len);
+	root = json_read(text, len, 0, &why);
+	value = json_read(result, result_len, 0, &why);
+	must(root && value && json_size(root) == 3);
+	must(json_get_int(root, "id", &same) && same == id);
+	must(strcmp(json_get_string(root, "jsonrpc"), "2.0") == 0);
+	one = json_text(json_get(root, "result"));
+	other = json_text(value);
+	must(strcmp(one, other) == 0);
+	free(one);
+	free(other);
+	json_free(root);
+	json_free(value);
+}
+
 /* The same bytes in parts whose sizes they say themselves. */
 static void in_parts(const uint8_t *data, size_t size, const struct buf *whole)
 {
@@ -174,6 +201,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(len <= CREW_MESSAGE_MAX && strlen(text) == len);
 		as_call(text, len);
 		as_reply(text, len);
+		as_response(text, len);
 		buf_consume(&in, len + 1);
 		searched = 0;
 	}
