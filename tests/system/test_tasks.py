@@ -471,8 +471,8 @@ def test_what_has_worked_is_not_given_up(crewd):
     def kill():
         pid = crewd.worker("odd-1")["pid"]
         os.kill(pid, signal.SIGKILL)
-        until(lambda: crewd.state("odd-1") == "running" and crewd.worker("odd-1")["pid"] != pid,
-              "another one runs")
+        until(lambda: crewd.pids().get("odd-1") not in (None, pid) and
+              about(crewd, "odd")["running"] == 1, "another one runs")
     for i in range(5):
         kill()
         assert apply(crewd, "odd", f"n {i}", timeout=20)["result"] == f"n {i}"
