@@ -787,8 +787,8 @@ GROWTH = 4096  # KiB that a heap may keep for later
 def test_random_kills_under_load(crewd):
     """Every task is accounted for, every caller is answered, nothing is left behind. CREW_KILLS: how many."""
     signal.alarm(180 + KILLS)
-    crewd.start(odd(workers=4, prefetch=4, restart_delay="1ms",
-                    restart_delay_max="20ms", restart_limit=0, retries=1)
+    begin(crewd, odd(workers=4, prefetch=4, restart_delay="1ms", restart_delay_max="20ms",
+                     restart_limit=0, retries=1)
                 + pool("sh", "exec", ("/bin/sh", "-c"), workers=3))
     assert apply(crewd, "odd", "warm")["result"] == "warm"
     manager, keeper = crewd.manager(), crewd.process.pid
