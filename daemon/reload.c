@@ -165,9 +165,8 @@ static void move_runs_last(void)
 }
 
 /* The removed ones keep their old definition until their last worker is gone. */
-static void commit(const struct conf *now, uint32_t serial, const struct rows *rows)
+static void commit(const struct conf *now, const struct rows *rows)
 {
-	child_commit(serial);
 	for (unsigned i = 0; i < rows->count; i++)
 		if (rows->row[i].kind == CREW_REMOVED)
 			pool_remove(crew_pool(rows->row[i].pool));
@@ -219,8 +218,9 @@ static void on_config(int block, uint32_t serial, const char *errors)
 	} else {
 		/* the plan names things of both blocks: the answer comes before the old one may go
 		 */
+		child_commit(serial); /* first: what has been answered is in force whoever dies then */
 		answer(&rows, NULL);
-		commit(now, serial, &rows);
+		commit(now, &rows);
 		log_info(NULL, "configuration reloaded");
 	}
 	free_rows(&rows);

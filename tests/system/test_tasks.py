@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from conftest import WORKERS, Varlink, VarlinkError, exists, until
+from conftest import CREWD, WORKERS, Varlink, VarlinkError, exists, until
 
 POOL = "io.crewd.Pool."
 PYTHON = "/usr/bin/python3"
@@ -494,10 +494,10 @@ def test_what_has_worked_is_not_given_up(crewd):
     begin(crewd, odd(restart_limit=2, restart_delay="1ms"))
 
     def kill():
-        pid = crewd.worker("odd-1")["pid"]
+        pid = until(lambda: crewd.pids().get("odd-1"), "it has a process")
         os.kill(pid, signal.SIGKILL)
-        until(lambda: crewd.state("odd-1") == "running" and crewd.worker("odd-1")["pid"] != pid,
-              "another one runs")
+        until(lambda: crewd.pids().get("odd-1") not in (None, pid) and
+              about(crewd, "odd")["running"] == 1, "another one runs")
     for i in range(5):
         kill()
         assert apply(crewd, "odd", f"n {i}", timeout=20)["result"] == f"n {i}"
@@ -805,6 +805,7 @@ def children(pid):
     return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
+SANITIZED = b"__asan_init" in pathlib.Path(CREWD).read_bytes()
 KILLS = int(os.environ.get("CREW_KILLS", "200"))
 GROWTH = 4096  # KiB that a heap may keep for later
 
@@ -879,4 +880,4 @@ def test_random_kills_under_load(crewd):
     grown = memory(manager) - memory_before[0], memory(keeper) - memory_before[1]
     print(f"{KILLS} kills, {sum(replied)} tasks, {sum(p['failed'] for p in pools)} of them failed; "
           f"KiB more than before: {grown[0]} in the manager, {grown[1]} in the keeper")
-    assert max(grown) <= GROWTH, grown
+    assert SANITIZED or max(grown) <= GROWTH, grown  # a sanitizer keeps what is freed
