@@ -76,12 +76,14 @@ static void read_file(struct reading *parent, const char *path)
 {
 	struct reading r = { parent->src, parent->as_root, parent->depth + 1, NULL, 0 };
 	struct conf_scan scan = { r.src, NULL, on_include, &r };
-	uint32_t first = r.src->pool_count;
+	uint32_t first[CONF_SECTIONS];
 	char *text, *clean;
 	size_t size;
 
 	if (!may_include(parent))
 		return;
+	for (int i = 0; i < CONF_SECTIONS; i++)
+		first[i] = r.src->in[i].count;
 	r.src->files++;
 	scan.file = r.file = conf_source_copy(r.src, path, strlen(path));
 	if (!r.file)
@@ -94,22 +96,24 @@ static void read_file(struct reading *parent, const char *path)
 
 /* ---- from what was written to the block --------------------------------------------------------- */
 
-static void set_keys(struct conf_source *src, struct conf_build *b, uint32_t pool,
-		     const struct conf_key *keys, unsigned count, const struct conf_given *given)
+/* `word` and `name`: of the section; none for global keys. */
+static void set_keys(struct conf_source *src, struct conf_build *b, uint32_t index,
+		     const struct conf_key *keys, unsigned count, const struct conf_given *given,
+		     const char *word, const char *name)
 {
 	for (unsigned k = 0; k < count; k++) {
 		char why[512];
 
 		/* No strings: its file was not understood, which was said. */
 		if (!given[k].line || !given[k].values.items ||
-		    conf_value_set(b, pool, &keys[k], given[k].values, why, sizeof(why)) ||
+		    conf_value_set(b, index, &keys[k], given[k].values, why, sizeof(why)) ||
 		    given[k].inherited || !*why)
 			continue;
-		if (pool == CONF_VALUE_GLOBAL)
+		if (!word)
 			conf_errors_add(src->errors, given[k].file, given[k].line, "%s", why);
 		else
-			conf_errors_add(src->errors, given[k].file, given[k].line,
-					"pool \"%s\": %s", src->pools[pool].name, why);
+			conf_errors_add(src->errors, given[k].file, given[k].line, "%s \"%s\": %s",
+					word, name, why);
 	}
 }
 
@@ -119,8 +123,8 @@ static void fill_pools(struct conf_source *src, struct conf_build *b)
 	const char *last = NULL;
 	conf_off file = 0;
 
-	for (uint32_t i = 0; i < src->pool_count; i++) {
-		const struct conf_entry *p = &src->pools[i];
+	for (uint32_t i = 0; i < conf_source_pools(src); i++) {
+		const struct conf_entry *p = conf_source_pool(src, i);
 		conf_off name = conf_build_text(b, p->name);
 
 		if (p->file != last)
@@ -130,7 +134,26 @@ static void fill_pools(struct conf_source *src, struct conf_build *b)
 		conf_build_pool(b, i)->file = file;
 		conf_build_pool(b, i)->line = p->line;
 		conf_build_pool(b, i)->log = log;
-		set_keys(src, b, i, conf_pool_keys, CONF_POOL_KEYS, p->keys);
+		set_keys(src, b, i, conf_pool_keys, CONF_POOL_KEYS, p->keys, "pool", p->name);
+	}
+}
+
+static void fill_queues(struct conf_source *src, struct conf_build *b)
+{
+	const char *last = NULL;
+	conf_off file = 0;
+
+	for (uint32_t i = 0; i < src->in[CONF_SECTION_QUEUE].count; i++) {
+		const struct conf_entry *q = &src->in[CONF_SECTION_QUEUE].at[i];
+		conf_off name = conf_build_text(b, q->name);
+
+		if (q->file != last)
+			file = conf_build_text(b, q->file);
+		last = q->file;
+		conf_build_queue(b, i)->name = name;
+		conf_build_queue(b, i)->file = file;
+		conf_build_queue(b, i)->line = q->line;
+		set_keys(src, b, i, conf_queue_keys, CONF_QUEUE_KEYS, q->keys, "queue", q->name);
 	}
 }
 
@@ -166,7 +189,7 @@ static void fill_paths(struct conf_build *b, bool as_root)
 /* Programs that are looked for along PATH are taken to be near. */
 static void find_places(const struct conf_source *src, struct conf_build *b)
 {
-	for (uint32_t i = 0; i < src->pool_count; i++) {
+	for (uint32_t i = 0; i < conf_source_pools(src); i++) {
 		const struct conf *head = conf_build_head(b);
 		struct conf_pool *p = conf_build_pool(b, i);
 		const char *program = p->command.count ? conf_item(head, p->command, 0) : "";
@@ -178,7 +201,8 @@ static void find_places(const struct conf_source *src, struct conf_build *b)
 
 static struct conf_build *build(struct conf_source *src, const char *path, bool as_root)
 {
-	struct conf_build *b = conf_build_new(src->pool_count);
+	struct conf_build *b =
+		conf_build_new(conf_source_pools(src), src->in[CONF_SECTION_QUEUE].count);
 	conf_off file;
 
 	if (!b) {
@@ -188,8 +212,10 @@ static struct conf_build *build(struct conf_source *src, const char *path, bool 
 	file = conf_build_text(b, path);
 	conf_build_head(b)->file = file;
 	fill_paths(b, as_root);
-	set_keys(src, b, CONF_VALUE_GLOBAL, conf_global_keys, CONF_GLOBAL_KEYS, src->globals);
+	set_keys(src, b, CONF_VALUE_GLOBAL, conf_global_keys, CONF_GLOBAL_KEYS, src->globals, NULL,
+		 NULL);
 	fill_pools(src, b);
+	fill_queues(src, b);
 	/* Of a file that could not be read to its end, half would look wrong. */
 	if (!src->broken && !conf_build_error(b)) {
 		conf_check(src, b);

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "lib/buf.h"
+#include "lib/json_slice.h"
 #include "lib/json_writer.h"
 
 struct json_t; /* jansson's */
@@ -22,6 +23,10 @@ struct message_call {
 	const char *method;    /* inside root */
 	struct json_t *params; /* inside root; NULL when absent, null or {} */
 	bool more, oneway, upgrade;
+	/* Some numbers are too large for the tree, which has them as strings: only who takes values by their text
+	 * may go on. */
+	bool overflow;
+	struct json_slice text; /* as it came; the caller's */
 };
 
 /* 0; or -1 when the text is no call (then the connection is to be closed), *why says it (static).
@@ -34,9 +39,13 @@ struct message_reply {
 	const char *error;     /* NULL: no error; inside root */
 	struct json_t *params; /* inside root; NULL when absent */
 	bool continues;
+	struct json_slice text; /* as it came; owned */
 };
 int message_read_reply(const char *text, size_t len, struct message_reply *reply, const char **why);
 void message_reply_free(struct message_reply *reply);
+
+/* The text of a member of the parameters, with its numbers as they were written. */
+bool message_param_text(struct json_slice message, const char *name, struct json_slice *value);
 
 /* A JSON-RPC 2.0 response: exactly one of result and error is not NULL. */
 struct message_response {
@@ -125,5 +134,7 @@ char *json_text(const struct json_t *value);
  * wrong (until the next call). */
 struct json_t *json_read(const char *text, size_t len, int spare, const char **why);
 void json_free(struct json_t *value); /* NULL is fine */
+/* Whether it is a value, whatever the size of its numbers; else *why as above. */
+bool json_valid(const char *text, size_t len, int spare, const char **why);
 
 #endif

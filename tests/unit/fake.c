@@ -361,7 +361,7 @@ void fake_crew(struct conf *block, size_t size)
 
 struct conf *fake_block(uint32_t pools, void (*describe)(struct conf_build *b), size_t *size)
 {
-	struct conf_build *b = conf_build_new(pools);
+	struct conf_build *b = conf_build_new(pools, 0);
 	struct conf *block;
 
 	assert_non_null(b);

@@ -227,7 +227,7 @@ static void test_each_check_of_tasks(void **state)
 /* The costliest block: every list of every pool as long as it may be. A keeper must not hang. */
 static void test_bounded_time(void **state)
 {
-	struct conf_build *b = conf_build_new(CREW_POOLS_MAX);
+	struct conf_build *b = conf_build_new(CREW_POOLS_MAX, 0);
 	static const char *items[CREW_ARGS_MAX];
 	struct conf_list list;
 	conf_off name;
@@ -260,7 +260,7 @@ static void test_bounded_time(void **state)
 static void test_build_one(void **state)
 {
 	static const char *const command[] = { "sleep", "5" };
-	struct conf_build *b = conf_build_new(1);
+	struct conf_build *b = conf_build_new(1, 0);
 	struct conf_list list;
 	struct conf_pool *p;
 	conf_off name;
@@ -284,12 +284,12 @@ static void test_build_one(void **state)
 
 static void test_build_bounds(void **state)
 {
-	struct conf_build *b = conf_build_new(0);
+	struct conf_build *b = conf_build_new(0, 0);
 	char *big = calloc(1, CREW_CONF_MAX + 1);
 	int n = 0;
 
 	(void)state;
-	assert_null(conf_build_new(CREW_POOLS_MAX + 1));
+	assert_null(conf_build_new(CREW_POOLS_MAX + 1, 0));
 	assert_non_null(big);
 	memset(big, 'x', CREW_CONF_MAX);
 	errno = 0;
@@ -307,7 +307,7 @@ static void test_build_bounds(void **state)
 
 static void test_build_list_of_none(void **state)
 {
-	struct conf_build *b = conf_build_new(0);
+	struct conf_build *b = conf_build_new(0, 0);
 	struct conf_list list = conf_build_list(b, NULL, 0);
 	struct conf *c;
 	size_t size;
