@@ -89,7 +89,8 @@ bool queue_conf_prepare(const struct conf *now)
 
 		if (queue_find(name_of(now, def)))
 			continue;
-		if (queue_create(name_of(now, def), queue_kind_of(def->kind), &set, &q) != QUEUE_OK)
+		if (!queue_kind_of(def->kind) ||
+		    queue_create(name_of(now, def), queue_kind_of(def->kind), &set, &q) != QUEUE_OK)
 			return false;
 		q->fresh = true;
 	}

@@ -12,6 +12,7 @@
 #include "daemon/wire.h"
 #include "daemon/ledger.h"
 #include "daemon/loop.h"
+#include "daemon/queue.h"
 
 struct fake_slot fake_slots[CREW_WORKERS_MAX];
 unsigned fake_shut_down, fake_changes;
@@ -355,6 +356,7 @@ void fake_crew(struct conf *block, size_t size)
 	};
 	struct crew_setup setup = { .events = &events };
 
+	queue_init(1);
 	assert_int_equal(crew_init(&setup, memfd_of(block, size)), 0);
 	fake_turn();
 }
