@@ -477,7 +477,7 @@ void verb_help(FILE *to, const struct verb *verb)
 	      "either.\n\n",
 	      to);
 	for (const struct verb *v = verbs; v->name; v++)
-		fprintf(to, "  %-15s %s\n", v->name, v->help);
+		fprintf(to, "  %-16s %s\n", v->name, v->help);
 	fputs("\n  -s, --socket PATH  control socket\n      --json         one JSON document; "
 	      "streams: an object a line\n"
 	      "      --version, --help\n\ncrewctl help VERB tells more of one.\n",
