@@ -37,7 +37,7 @@ static bool nesting_ok(const char *text, size_t len, int max)
 	return true;
 }
 
-/* A number that is too large becomes a string of the same length: no reader takes it for a number. */
+/* A number that is too large becomes an empty object of the same length: no reader of parameters takes that. */
 static void mask(size_t at, size_t len, void *arg)
 {
 	char *text = (char *)arg + at;
@@ -48,8 +48,11 @@ static void mask(size_t at, size_t len, void *arg)
 		large = isinf(strtod(text, NULL)) != 0;
 	else
 		large = strtoll(text, NULL, 10) != 0 && errno == ERANGE;
-	if (large && len >= 3)
-		text[0] = text[len - 1] = '"';
+	if (!large || len < 2)
+		return;
+	memset(text, ' ', len);
+	text[0] = '{';
+	text[len - 1] = '}';
 }
 
 static json_t *load(const char *text, size_t len, size_t flags, bool *overflow, json_error_t *error)

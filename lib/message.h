@@ -23,7 +23,7 @@ struct message_call {
 	const char *method;    /* inside root */
 	struct json_t *params; /* inside root; NULL when absent, null or {} */
 	bool more, oneway, upgrade;
-	/* Some numbers are too large for the tree, which has them as strings: only who takes values by their text
+	/* Some numbers are too large for the tree, which has {} instead: only who takes values by their text
 	 * may go on. */
 	bool overflow;
 	struct json_slice text; /* as it came; the caller's */
