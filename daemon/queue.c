@@ -15,6 +15,7 @@ struct queue_lease {
 	uint64_t number;
 	struct queue *queue;
 	struct queue_item *item;
+	struct queue_owner *owner;
 };
 
 static struct {
@@ -25,7 +26,7 @@ static struct {
 	uint32_t seed;
 	struct list answered; /* requests to be told at the end of the turn */
 	struct loop_task tell, reap, stir;
-	size_t bytes;
+	size_t bytes, held;
 	bool short_of_bytes; /* somebody was refused, and waits for others' items to go */
 } front;
 
@@ -153,6 +154,8 @@ static void unlink_request(struct queue_request *r)
 {
 	if (r->state == QUEUE_WAITING)
 		r->queue->waiting_count[r->verb]--;
+	front.held -= r->held;
+	r->held = 0;
 	list_remove(&r->link);
 	if (r->timer.armed)
 		loop_timer_off(&r->timer);
@@ -291,13 +294,29 @@ static void ask_now(struct queue *q, struct queue_request *r)
 	settle(q);
 }
 
+/* What waits to be put takes memory, too. */
+static bool may_wait(struct queue_request *r)
+{
+	size_t size = 0;
+
+	list_foreach(e, n, &r->items) size +=
+		list_entry(e, struct queue_item, link)->len + QUEUE_ITEM_KEEP;
+	if (r->verb == QUEUE_PUT && front.held + size > CREW_QUEUE_HELD_MAX) {
+		r->why = "as much waits to be put as may";
+		return false;
+	}
+	front.held += size;
+	r->held = size;
+	return true;
+}
+
 static void ask_and_wait(struct queue *q, struct queue_request *r)
 {
 	r->state = QUEUE_WAITING;
 	list_append(&q->waiting[r->verb], &r->link);
 	q->waiting_count[r->verb]++;
 	settle(q);
-	if (r->state == QUEUE_WAITING && (!r->block || r->timeout == 0))
+	if (r->state == QUEUE_WAITING && (!r->block || r->timeout == 0 || !may_wait(r)))
 		answer(r, when_over(r));
 	else if (r->state != QUEUE_ANSWERED && r->timeout >= 0)
 		loop_timer_at(&r->timer, loop_now() + r->timeout);
@@ -429,6 +448,8 @@ const struct queue_lease *queue_lease_new(struct queue_owner *o, struct queue_re
 	q->leased++;
 	list_append(&front.leases[l->number % BUCKETS], &l->by_id);
 	list_append(&o->leases, &l->of_owner);
+	o->count++;
+	l->owner = o;
 	list_append(&q->leases, &l->of_queue);
 	return l;
 }
@@ -449,6 +470,7 @@ static struct queue_item *lease_end(struct queue_lease *l)
 	struct queue_item *item = l->item;
 
 	l->queue->leased--;
+	l->owner->count--;
 	list_remove(&l->by_id);
 	list_remove(&l->of_owner);
 	list_remove(&l->of_queue);

@@ -107,6 +107,7 @@ struct queue_request {
 	uint64_t size;
 	bool full;
 
+	size_t held; /* bytes of memory that count as waiting to be put */
 	struct loop_timer timer;
 	void (*answered)(struct queue_request *r); /* r is the asker's again */
 	void *arg;
@@ -142,6 +143,7 @@ void queue_drop(uint64_t id);
 /* Whoever may hold leases: they end with him. */
 struct queue_owner {
 	struct list leases;
+	unsigned count; /* how many he holds */
 };
 struct queue_owner *queue_owner_new(void);    /* NULL: no memory */
 void queue_owner_gone(struct queue_owner *o); /* frees it; NULL is fine */

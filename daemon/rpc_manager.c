@@ -148,16 +148,26 @@ static void write_plan(struct json_writer *json, const struct crew_plan *plan, b
 	write_names(json, "unchanged", plan, CREW_UNCHANGED, queue);
 }
 
+static bool has_queues(const struct crew_plan *plan)
+{
+	for (unsigned i = 0; i < plan->count; i++)
+		if (plan->rows[i].queue)
+			return true;
+	return false;
+}
+
 static void reply_plan(struct rpc_call *call, const struct crew_plan *plan)
 {
 	struct json_writer *json = rpc_reply(call);
 
 	jw_object(json);
 	write_plan(json, plan, false);
-	jw_key(json, "queues");
-	jw_object(json);
-	write_plan(json, plan, true);
-	jw_end_object(json);
+	if (has_queues(plan)) {
+		jw_key(json, "queues");
+		jw_object(json);
+		write_plan(json, plan, true);
+		jw_end_object(json);
+	}
 	jw_end_object(json);
 	rpc_reply_end(call, false);
 }

@@ -63,7 +63,7 @@ void rpc_queue_error(struct rpc_call *call, const struct queue_request *r)
 		return;
 	}
 	if (r->error == QUEUE_TOO_BIG) {
-		rpc_invalid(call, json_get(call->message.params, "items") ? "items" : "item",
+		rpc_invalid(call, call->method->handle == rpc_queue_put_many ? "items" : "item",
 			    "no item longer than the queue's max-bytes");
 		return;
 	}
@@ -324,6 +324,7 @@ static void delete (struct rpc_call *call)
 	if (!q)
 		return;
 	queue_conf_delete(q);
+	rpc_happened(RPC_KEY_LEASES);
 	rpc_reply_empty(call);
 }
 

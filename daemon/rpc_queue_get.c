@@ -70,6 +70,7 @@ struct stream {
 	struct queue_request *r;
 	uint64_t id;	  /* of the request, while the queue has it; else 0 */
 	const char *name; /* in the call's message */
+	unsigned credit;  /* leases that its connection may hold; 0: any number */
 };
 
 static void drop_stream(struct rpc_call *call)
@@ -96,6 +97,11 @@ static void go_on(struct rpc_call *call)
 	q = rpc_queue(call, s->name);
 	if (!q)
 		return;
+	if (s->credit && call->conn->leases && call->conn->leases->count >= s->credit) {
+		rpc_park(call, RPC_KEY_LEASES, go_on);
+		return;
+	}
+	rpc_park(call, RPC_KEY_QUEUES, go_on);
 	queue_ask_again(q, s->r);
 	s->id = s->r->id;
 }
@@ -116,7 +122,8 @@ static void on_answered(struct queue_request *r)
 		rpc_end(call);
 }
 
-static void begin_stream(struct rpc_call *call, struct queue_request *r, const char *name)
+static void begin_stream(struct rpc_call *call, struct queue_request *r, const char *name,
+			 unsigned credit)
 {
 	struct stream *s = calloc(1, sizeof(*s));
 
@@ -127,6 +134,7 @@ static void begin_stream(struct rpc_call *call, struct queue_request *r, const c
 	}
 	s->r = r;
 	s->name = name;
+	s->credit = credit;
 	call->state = s;
 	call->drop = drop_stream;
 	rpc_park(call, RPC_KEY_QUEUES, go_on);
@@ -146,14 +154,19 @@ void rpc_queue_get(struct rpc_call *call)
 	const char *name = NULL;
 	struct queue_request *r;
 	struct queue *q;
-	int64_t timeout;
+	int64_t timeout, credit = 0;
 	bool block, lease = false;
 
 	params_string(&call->params, "name", true, &name);
 	rpc_queue_read_wait(call, &block, &timeout);
 	params_bool(&call->params, "lease", &lease);
+	params_int(&call->params, "credit", false, 1, CREW_QUEUE_MANY_MAX, &credit);
 	if (!rpc_params_done(call) || is_pointless(call))
 		return;
+	if (credit && !(lease && call->message.more)) {
+		rpc_invalid(call, "credit", "left out without lease and more");
+		return;
+	}
 	q = rpc_queue(call, name);
 	r = q ? rpc_queue_request(call, QUEUE_GET, call->message.more ? on_answered : NULL) : NULL;
 	if (!r)
@@ -162,7 +175,7 @@ void rpc_queue_get(struct rpc_call *call)
 	r->timeout = timeout;
 	r->lease = lease;
 	if (call->message.more)
-		begin_stream(call, r, name);
+		begin_stream(call, r, name, (unsigned)credit);
 	else
 		rpc_queue_ask(call, q, r, reply_one);
 }
@@ -220,8 +233,10 @@ void rpc_queue_done(struct rpc_call *call)
 	params_string(&call->params, "lease", true, &lease);
 	if (!rpc_params_done(call))
 		return;
-	if (queue_done(lease))
-		rpc_reply_empty(call);
-	else
+	if (!queue_done(lease)) {
 		rpc_error_text(call, CREW_ERROR_NO_SUCH_LEASE, "lease", lease);
+		return;
+	}
+	rpc_happened(RPC_KEY_LEASES);
+	rpc_reply_empty(call);
 }

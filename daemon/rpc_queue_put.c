@@ -46,6 +46,7 @@ void rpc_queue_put(struct rpc_call *call)
 		return;
 	r->block = block;
 	r->timeout = timeout;
+	params_forget(&call->params, "item");
 	if (add_item(r, text)) {
 		rpc_queue_ask(call, q, r, reply_put);
 		return;
@@ -103,6 +104,7 @@ void rpc_queue_put_many(struct rpc_call *call)
 		return;
 	r->block = block;
 	r->timeout = timeout;
+	params_forget(&call->params, "items");
 	if (add_items(call, r)) {
 		rpc_queue_ask(call, q, r, reply_put_many);
 		return;

@@ -414,6 +414,11 @@ bool params_bytes(struct params *p, const char *name, const char **out, size_t *
 
 /* The first that no reader asked for cannot be told from the count alone: so the readers are not asked to
  * keep names, and the last member is named. */
+void params_forget(struct params *p, const char *name)
+{
+	json_object_del(p->object, name);
+}
+
 bool params_done(struct params *p)
 {
 	const char *key, *last = "";

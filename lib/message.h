@@ -88,6 +88,9 @@ bool params_value(struct params *p, const char *name, bool required, struct json
 bool params_array(struct params *p, const char *name, bool required, struct json_t **out);
 /* A string that may have NUL inside. */
 bool params_bytes(struct params *p, const char *name, const char **out, size_t *len);
+/* The tree of that parameter is not needed any more: a call that waits for long should not hold it. To be called
+ * after params_done(). */
+void params_forget(struct params *p, const char *name);
 /* True if nothing was wrong and no unknown parameter is there; else `bad` is set. */
 bool params_done(struct params *p);
 

@@ -538,6 +538,29 @@ def test_a_stream_on_loan(crewd):
     assert crewd.call(Q + "GetMany", name="q", max=100) == {"items": list(range(5, 20))}
 
 
+def test_a_stream_with_credit(crewd):
+    crewd.start("queue q {}")
+    put(crewd, "q", *range(6))
+    for parameters, more in (({}, True), ({"lease": True}, False)):
+        with crewd.varlink() as v:
+            v.send(Q + "Get", {"name": "q", "credit": 2, **parameters}, more=more)
+            assert v.receive()["parameters"]["parameter"] == "credit"
+    with crewd.varlink() as v:
+        v.send(Q + "Get", {"name": "q", "lease": True, "credit": 2}, more=True)
+        held = [v.receive()["parameters"] for _ in range(2)]
+        assert row(crewd, "q").items() >= {"leased": 2, "qsize": 4, "waitingGet": 0}.items()
+        assert get(crewd, "q") == 2  # what it does not hold is for others
+        crewd.call(Q + "Done", lease=held[0]["lease"])
+        held[0] = v.receive()["parameters"]
+        assert held[0]["item"] == 3
+        assert row(crewd, "q").items() >= {"leased": 2, "qsize": 2}.items()
+        for h in held:
+            crewd.call(Q + "Done", lease=h["lease"])
+        assert [v.receive()["parameters"]["item"] for _ in range(2)] == [4, 5]
+        crewd.call(Q + "Delete", name="q")  # also told to those who only wait for a Done
+        assert v.receive() == {"error": Q + "NoSuchQueue", "parameters": {"name": "q"}}
+
+
 # ---- reload, restart, permission --------------------------------------------------------------------
 
 

@@ -287,6 +287,7 @@ static void test_nul_in_a_string(void **state)
 static void test_values_whatever_their_numbers(void **state)
 {
 	const char *reason;
+	struct json_t *value;
 
 	(void)state;
 	assert_true(json_valid("[1e999,2]", 9, 2, &reason));
@@ -296,7 +297,9 @@ static void test_values_whatever_their_numbers(void **state)
 	assert_false(json_valid("[1e999,2", 8, 2, &reason));
 	assert_false(json_valid("[1e999] 2", 9, 2, &reason));
 	assert_false(json_valid("", 0, 2, &reason));
-	assert_non_null(json_read("[1e99,2]", 8, 2, &reason));
+	value = json_read("[1e99,2]", 8, 2, &reason);
+	assert_non_null(value);
+	json_free(value);
 }
 
 static void test_members_of_a_call(void **state)

@@ -435,6 +435,35 @@ static void test_memory_of_all_queues(void **state)
 	queue_discharge(CREW_QUEUE_BYTES_MAX - 164);
 }
 
+/* So much as may wait, waits; more is refused at once. */
+static void test_memory_of_those_who_wait(void **state)
+{
+	static char large[1000 * 1000 + 1];
+	uint64_t last = 0;
+	int n = 0;
+
+	(void)state;
+	make(&queue_manager, 1);
+	set.max_bytes = 1000 * 1000;
+	queue_change(q, &set);
+	memset(large, '7', sizeof(large) - 1);
+	put("a", "1");
+	expect("a=ok ");
+	for (uint64_t id = 1; id && n < 1000; n++) {
+		id = put("w", large);
+		last = id ? id : last;
+	}
+	expect("w=full ");
+	assert_int_equal(n, CREW_QUEUE_HELD_MAX / (1000 * 1000 + QUEUE_ITEM_KEEP) + 1);
+	queue_drop(last);
+	assert_true(put("w", large));
+	get("x");
+	expect("x:1 w=ok ");
+	queue_delete(q);
+	fake_loop_turn();
+	said[0] = '\0';
+}
+
 static void test_many_at_once(void **state)
 {
 	struct queue_request *r = request(QUEUE_PUT, "many");
@@ -939,6 +968,7 @@ int main(void)
 		TEST(test_an_item_of_exactly_the_bound),
 		TEST(test_a_bound_that_sinks),
 		TEST(test_memory_of_all_queues),
+		TEST(test_memory_of_those_who_wait),
 		TEST(test_many_at_once),
 		TEST(test_some_of_many),
 		TEST(test_many_take_no_more_text_than_they_may),
