@@ -37,6 +37,40 @@ static bool nesting_ok(const char *text, size_t len, int max)
 	return true;
 }
 
+static size_t digits(const char *text, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && text[n] >= '0' && text[n] <= '9')
+		n++;
+	return n;
+}
+
+/* Whether all of it is a number, by JSON's grammar: what is none must not be hidden from the parser. */
+static bool is_number(const char *text, size_t len)
+{
+	size_t i = len && text[0] == '-', n = digits(text + i, len - i);
+
+	if (!n || (n > 1 && text[i] == '0'))
+		return false;
+	i += n;
+	if (i < len && text[i] == '.') {
+		n = digits(text + i + 1, len - i - 1);
+		if (!n)
+			return false;
+		i += n + 1;
+	}
+	if (i == len)
+		return true;
+	if (text[i] != 'e' && text[i] != 'E')
+		return false;
+	i++;
+	if (i < len && (text[i] == '+' || text[i] == '-'))
+		i++;
+	n = digits(text + i, len - i);
+	return n && i + n == len;
+}
+
 /* A number that is too large becomes an empty object of the same length: no reader of parameters takes that. */
 static void mask(size_t at, size_t len, void *arg)
 {
@@ -48,14 +82,16 @@ static void mask(size_t at, size_t len, void *arg)
 		large = isinf(strtod(text, NULL)) != 0;
 	else
 		large = strtoll(text, NULL, 10) != 0 && errno == ERANGE;
-	if (!large || len < 2)
+	if (!large || !is_number(text, len))
 		return;
 	memset(text, ' ', len);
 	text[0] = '{';
 	text[len - 1] = '}';
 }
 
-static json_t *load(const char *text, size_t len, size_t flags, bool *overflow, json_error_t *error)
+/* `nesting`: what is left of it must allow for the objects that stand for numbers. */
+static json_t *load(const char *text, size_t len, int nesting, size_t flags, bool *overflow,
+		    json_error_t *error)
 {
 	json_t *root = json_loadb(text, len, flags, error);
 	char *copy;
@@ -67,7 +103,8 @@ static json_t *load(const char *text, size_t len, size_t flags, bool *overflow, 
 	memcpy(copy, text, len);
 	copy[len] = '\0';
 	json_slice_numbers((struct json_slice){ text, len }, mask, copy);
-	root = json_loadb(copy, len, flags, error);
+	if (nesting_ok(copy, len, nesting))
+		root = json_loadb(copy, len, flags, error);
 	free(copy);
 	return root;
 }
@@ -85,7 +122,7 @@ static json_t *parse(const char *text, size_t len, size_t flags, bool *overflow,
 		*why = "nested too deeply";
 		return NULL;
 	}
-	root = load(text, len, JSON_REJECT_DUPLICATES | flags, overflow, &error);
+	root = load(text, len, CREW_NESTING_MAX, JSON_REJECT_DUPLICATES | flags, overflow, &error);
 	if (!root || !json_is_object(root)) {
 		json_decref(root);
 		*why = root ? "not a JSON object" : "not JSON";
@@ -193,7 +230,8 @@ int message_read_reply(const char *text, size_t len, struct message_reply *reply
 	memcpy(copy, text, len);
 	reply->text = (struct json_slice){ copy, len };
 	/* A task's result may be any string, one with U+0000 too. */
-	reply->root = load(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &overflow, &error);
+	reply->root = load(text, len, CREW_NESTING_MAX + 1, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+			   &overflow, &error);
 	value = json_object_get(reply->root, "error");
 	reply->error = json_string_value(value);
 	reply->continues = json_is_true(json_object_get(reply->root, "continues"));
@@ -615,7 +653,8 @@ static json_t *read_value(const char *text, size_t len, int spare, size_t flags,
 	*why = "nested too deeply";
 	if (!nesting_ok(text, len, CREW_NESTING_MAX - spare))
 		return NULL;
-	value = load(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, overflow, &error);
+	value = load(text, len, CREW_NESTING_MAX - spare,
+		     JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, overflow, &error);
 	*why = "not JSON: a number is too large";
 	if (value)
 		return value;

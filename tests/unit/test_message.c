@@ -270,6 +270,31 @@ static void test_numbers_too_large(void **state)
 	message_call_free(&call);
 }
 
+/* A number that is too large hides nothing that is wrong in it, or beside it. */
+static void test_what_is_wrong_beside_large_numbers(void **state)
+{
+	static const char *const bad[] = { "1e999,01e999",
+					   "1e999,-",
+					   "1e999,1.e999",
+					   "1e999,99999999999999999999x",
+					   "1e999,99999999999999999999\xff",
+					   "1e999,00099999999999999999999",
+					   "1e999,1e+",
+					   "1e999,1e9999-",
+					   "1e999,.1e999",
+					   "1e999,+99999999999999999999",
+					   "1e999,1e9991e999 1",
+					   "1e999,\"\xff\"" };
+	char text[120];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		snprintf(text, sizeof(text), "{\"method\":\"a.b.C\",\"parameters\":{\"n\":[%s]}}",
+			 bad[i]);
+		refuse(text);
+	}
+}
+
 /* U+0000 is for the readers of parameters to refuse, where they do. */
 static void test_nul_in_a_string(void **state)
 {
@@ -979,6 +1004,7 @@ int main(void)
 		CALL(test_broken_text),
 		CALL(test_numbers_out_of_range),
 		CALL(test_numbers_too_large),
+		CALL(test_what_is_wrong_beside_large_numbers),
 		CALL(test_nul_in_a_string),
 		CALL(test_values_whatever_their_numbers),
 		CALL(test_members_of_a_call),
