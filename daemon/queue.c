@@ -450,6 +450,7 @@ const struct queue_lease *queue_lease_new(struct queue_owner *o, struct queue_re
 	list_append(&o->leases, &l->of_owner);
 	o->count++;
 	l->owner = o;
+	queue_charge_anyway(sizeof(*l));
 	list_append(&q->leases, &l->of_queue);
 	return l;
 }
@@ -474,6 +475,7 @@ static struct queue_item *lease_end(struct queue_lease *l)
 	list_remove(&l->by_id);
 	list_remove(&l->of_owner);
 	list_remove(&l->of_queue);
+	queue_discharge(sizeof(*l));
 	free(l);
 	return item;
 }
