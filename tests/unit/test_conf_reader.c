@@ -270,7 +270,9 @@ static void is_good(const char *path)
 
 static void test_examples(void **state)
 {
-	static const char *const names[] = { "web", "ordered", "notify", "kinds", "tasks", "queues" };
+	static const char *const names[] = {
+		"web", "ordered", "notify", "kinds", "tasks", "queues"
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
