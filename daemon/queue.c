@@ -1,7 +1,6 @@
 #include "daemon/queue.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "daemon/queue_kind.h"
@@ -10,20 +9,11 @@
 #define BUCKETS	       1024 /* a power of two */
 #define ANSWERS_A_TURN 256
 
-struct queue_lease {
-	struct list by_id, of_owner, of_queue;
-	uint64_t number;
-	struct queue *queue;
-	struct queue_item *item;
-	struct queue_owner *owner;
-};
-
 static struct {
 	struct list all, by_name[BUCKETS];
 	unsigned count;
-	struct list requests[BUCKETS], leases[BUCKETS]; /* by number */
-	uint64_t last_request, last_lease;
-	uint32_t seed;
+	struct list requests[BUCKETS]; /* by number */
+	uint64_t last_request;
 	struct list answered; /* requests to be told at the end of the turn */
 	struct loop_task tell, reap, stir;
 	size_t bytes, held;
@@ -367,7 +357,7 @@ static void on_time_over(void *arg)
 }
 
 /* What was got returns to where it was: the last one first. */
-static void give_back(struct queue *q, struct list *items)
+void queue_give_back(struct queue *q, struct list *items)
 {
 	while (!list_empty(items)) {
 		struct queue_item *item = list_entry(items->prev, struct queue_item, link);
@@ -392,7 +382,7 @@ void queue_drop(uint64_t id)
 		return;
 	}
 	if (r->verb == QUEUE_GET)
-		give_back(q, &r->items);
+		queue_give_back(q, &r->items);
 	hand_over(r);
 	queue_request_free(r);
 	if (q)
@@ -418,135 +408,6 @@ void queue_complete(uint64_t id, enum queue_error error, const char *why)
 		queue_drop(id);
 	else
 		settle(r->queue);
-}
-
-/* ---- leases ----------------------------------------------------------------------------------- */
-
-struct queue_owner *queue_owner_new(void)
-{
-	struct queue_owner *o = calloc(1, sizeof(*o));
-
-	if (o)
-		list_init(&o->leases);
-	return o;
-}
-
-const struct queue_lease *queue_lease_new(struct queue_owner *o, struct queue_request *r)
-{
-	struct queue_lease *l = o ? calloc(1, sizeof(*l)) : NULL;
-	struct queue *q = r->queue;
-
-	if (!l) {
-		give_back(q, &r->items);
-		settle(q);
-		return NULL;
-	}
-	l->number = ++front.last_lease;
-	l->queue = q;
-	l->item = list_entry(list_pop(&r->items), struct queue_item, link);
-	l->item->deliveries++;
-	q->leased++;
-	list_append(&front.leases[l->number % BUCKETS], &l->by_id);
-	list_append(&o->leases, &l->of_owner);
-	o->count++;
-	l->owner = o;
-	queue_charge_anyway(sizeof(*l));
-	list_append(&q->leases, &l->of_queue);
-	return l;
-}
-
-char *queue_lease_name(const struct queue_lease *l, char buf[QUEUE_LEASE_NAME])
-{
-	snprintf(buf, QUEUE_LEASE_NAME, "%x-%llu", front.seed, (unsigned long long)l->number);
-	return buf;
-}
-
-const struct queue_item *queue_lease_item(const struct queue_lease *l)
-{
-	return l->item;
-}
-
-static struct queue_item *lease_end(struct queue_lease *l)
-{
-	struct queue_item *item = l->item;
-
-	l->queue->leased--;
-	l->owner->count--;
-	list_remove(&l->by_id);
-	list_remove(&l->of_owner);
-	list_remove(&l->of_queue);
-	queue_discharge(sizeof(*l));
-	free(l);
-	return item;
-}
-
-/* Where an item goes that was handed out too often; NULL: it has to stay. */
-static struct queue *letter_box(const struct queue *q, const struct queue_item *item)
-{
-	struct queue *dead = *q->set.dead ? queue_find(q->set.dead) : NULL;
-
-	if (item->deliveries < q->set.max_deliveries || !dead || dead == q || dead->leaving)
-		return NULL;
-	return dead->kind->take ? dead : NULL;
-}
-
-static void lease_lost(struct queue_lease *l)
-{
-	struct queue *q = l->queue, *dead = letter_box(q, l->item);
-	struct queue_item *item = lease_end(l);
-
-	if (!dead) {
-		q->kind->back(q, item);
-		settle(q);
-		return;
-	}
-	log_warning(q->name, "an item was taken %u times and never done, it goes to queue %s",
-		    item->deliveries, dead->name);
-	q->kind->ack(q, item);
-	item->deliveries = 0;
-	dead->kind->take(dead, item);
-	settle(q);
-	settle(dead);
-}
-
-void queue_owner_gone(struct queue_owner *o)
-{
-	if (!o)
-		return;
-	while (!list_empty(&o->leases)) /* the last one first: their order stays */
-		lease_lost(list_entry(o->leases.prev, struct queue_lease, of_owner));
-	free(o);
-}
-
-static struct queue_lease *lease_named(const char *name)
-{
-	char wanted[QUEUE_LEASE_NAME];
-	const char *dash = strchr(name, '-');
-	uint64_t number = dash ? strtoull(dash + 1, NULL, 10) : 0;
-
-	list_foreach(e, n, &front.leases[number % BUCKETS])
-	{
-		struct queue_lease *l = list_entry(e, struct queue_lease, by_id);
-
-		if (l->number == number && strcmp(queue_lease_name(l, wanted), name) == 0)
-			return l;
-	}
-	return NULL;
-}
-
-bool queue_done(const char *lease)
-{
-	struct queue_lease *l = lease_named(lease);
-	struct queue *q = l ? l->queue : NULL;
-	struct queue_item *item;
-
-	if (!l)
-		return false;
-	item = lease_end(l);
-	q->kind->ack(q, item);
-	free(item);
-	settle(q);
-	return true;
 }
 
 /* ---- queues come and go ----------------------------------------------------------------------- */
@@ -613,7 +474,7 @@ static void revoke_answers(struct queue *q)
 		if (r->queue != q)
 			continue;
 		if (r->verb == QUEUE_GET && r->error == QUEUE_OK) {
-			give_back(q, &r->items);
+			queue_give_back(q, &r->items);
 			r->error = QUEUE_NO_QUEUE;
 		}
 		r->queue = NULL;
@@ -622,13 +483,7 @@ static void revoke_answers(struct queue *q)
 
 void queue_delete(struct queue *q)
 {
-	while (!list_empty(&q->leases)) {
-		struct queue_item *item =
-			lease_end(list_entry(q->leases.next, struct queue_lease, of_queue));
-
-		q->kind->ack(q, item);
-		free(item);
-	}
+	queue_leases_end(q);
 	for (int v = 0; v < QUEUE_WAITS_OF; v++)
 		answer_all(&q->waiting[v], NULL);
 	answer_all(&q->pending, NULL);
@@ -693,14 +548,13 @@ void queue_return(struct queue *q)
 
 void queue_init(uint32_t seed)
 {
+	queue_leases_init(seed);
 	list_init(&front.all);
 	list_init(&front.answered);
 	for (int i = 0; i < BUCKETS; i++) {
 		list_init(&front.by_name[i]);
 		list_init(&front.requests[i]);
-		list_init(&front.leases[i]);
 	}
-	front.seed = seed;
 	front.tell.fn = tell;
 	front.reap.fn = reap;
 	front.stir.fn = stir;

@@ -58,4 +58,10 @@ struct queue_request *queue_pending(uint64_t id);
 /* Its answer. One that nobody waits for any more is dealt with. */
 void queue_complete(uint64_t id, enum queue_error error, const char *why);
 
+/* Between queue.c and queue_lease.c: items that were got return to where they were, the last one first (`q` NULL:
+ * they are gone); all leases of a queue end with it; the beginning. */
+void queue_give_back(struct queue *q, struct list *items);
+void queue_leases_end(struct queue *q);
+void queue_leases_init(uint32_t seed);
+
 #endif
