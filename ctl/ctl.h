@@ -27,6 +27,10 @@ struct ctl {
 	/* of tasks */
 	const char *input, *input_file, *method, *params, *joblog;
 	bool json_args, json_lines, unordered, progress, no_progress;
+
+	/* of queues */
+	const char *maxsize, *max_bytes, *kind, *dead, *max_deliveries;
+	bool json_item, durable;
 };
 
 /* `crewctl: ...` on standard error, one line. */

@@ -41,21 +41,37 @@ static int global_options(struct ctl *ctl, int argc, char **argv)
 	return -1;
 }
 
-static int help(const char *name)
+/* Of the verb that the words are, or of all. */
+static int help(char *const *argv, int argc)
 {
-	const struct verb *v = name ? verb_find(name) : NULL;
+	int words;
+	const struct verb *v = argc ? verb_of(argv, argc, &words) : NULL;
 	struct ctl none = { 0 };
 
-	if (name && !v)
-		return ctl_usage(&none, "no such verb: %s", name);
-	verb_help(stdout, v);
+	if (argc && !v && !verb_is_noun(argv[0]))
+		return ctl_usage(&none, "no such verb: %s", argv[0]);
+	if (argc && !v)
+		verb_help_noun(stdout, argv[0]);
+	else
+		verb_help(stdout, v);
 	return ctl_finish(CREW_EXIT_OK);
+}
+
+static int no_such_verb(const struct ctl *ctl, char *const *argv, int argc)
+{
+	if (!verb_is_noun(argv[0]))
+		return ctl_usage(ctl, "no such verb: %s", argv[0]);
+	if (argc == 1)
+		return ctl_usage(ctl, "%s what? crewctl help %s tells", argv[0], argv[0]);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return help(argv, 1);
+	return ctl_usage(ctl, "no such verb: %s %s", argv[0], argv[1]);
 }
 
 int main(int argc, char **argv)
 {
 	struct ctl ctl = { .timeout = -1, .lines = -1 };
-	int r = global_options(&ctl, argc, argv);
+	int r = global_options(&ctl, argc, argv), words;
 
 	if (r >= 0)
 		return r;
@@ -64,10 +80,12 @@ int main(int argc, char **argv)
 	if (argc == 0)
 		return ctl_usage(&ctl, "a verb is missing");
 	if (strcmp(argv[0], "help") == 0)
-		return help(argv[1]);
-	ctl.verb = verb_find(argv[0]);
+		return help(argv + 1, argc - 1);
+	ctl.verb = verb_of(argv, argc, &words);
 	if (!ctl.verb)
-		return ctl_usage(&ctl, "no such verb: %s", argv[0]);
+		return no_such_verb(&ctl, argv, argc);
+	argc -= words - 1;
+	argv += words - 1;
 	ctl.environment = calloc((size_t)argc + 1, sizeof(*ctl.environment));
 	if (!ctl.environment)
 		return CREW_EXIT_FAILED;

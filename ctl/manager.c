@@ -26,40 +26,53 @@ int ctl_scale(struct ctl *ctl)
 
 /* ---- reload ----------------------------------------------------------------------------------- */
 
-static size_t print_names(const struct json_t *params, const char *word)
+/* `what`: before each name. */
+static size_t print_names(const struct json_t *params, const char *word, const char *what)
 {
 	struct json_t *names = json_get(params, word);
 
 	for (size_t i = 0; i < json_count(names); i++)
-		printf("%s %s\n", word, json_as_string(json_at(names, i)));
+		printf("%s %s%s\n", word, what, json_as_string(json_at(names, i)));
 	return json_count(names);
 }
 
 static void print_change(const struct json_t *change)
 {
-	const char *pool = json_get_string(change, "pool");
+	const char *pool = json_get_string(change, "pool"),
+		   *queue = json_get_string(change, "queue");
 	struct json_t *keys = json_get(change, "keys");
-	bool restart = false, global = !pool || !*pool;
+	bool restart = false, global = !queue && (!pool || !*pool);
 
-	printf("changed %s%s", global ? "" : pool, global ? "outside pools:" : ":");
+	if (global)
+		fputs("changed outside pools:", stdout);
+	else
+		printf("changed %s%s:", queue ? "queue " : "", queue ? queue : pool);
 	for (size_t i = 0; i < json_count(keys); i++)
 		printf("%s %s", i ? "," : "", json_as_string(json_at(keys, i)));
 	json_get_bool(change, "restart", &restart);
 	if (restart)
-		fputs(global ? " (needs a restart of crewd)" : " (its workers are restarted)",
+		fputs(global || queue ? " (needs a restart of crewd)"
+				      : " (its workers are restarted)",
 		      stdout);
 	putchar('\n');
 }
 
-static void print_plan(const struct json_t *params)
+static size_t print_part(const struct json_t *part, const char *what)
 {
-	struct json_t *changed = json_get(params, "changed");
-	size_t count = print_names(params, "added");
+	struct json_t *changed = json_get(part, "changed");
+	size_t count = print_names(part, "added", what);
 
 	for (size_t i = 0; i < json_count(changed); i++)
 		print_change(json_at(changed, i));
 	count += json_count(changed);
-	count += print_names(params, "removed");
+	return count + print_names(part, "removed", what);
+}
+
+static void print_plan(const struct json_t *params)
+{
+	size_t count = print_part(params, "");
+
+	count += print_part(json_get(params, "queues"), "queue ");
 	if (!count)
 		puts("nothing changed");
 }

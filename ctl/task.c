@@ -47,8 +47,7 @@ static int put_args(struct ctl *ctl, struct params_out *p)
 	return r;
 }
 
-/* Up to one byte more than a call may have: that is told when it is sent. */
-static int read_all(int fd, struct buf *text)
+int read_all(int fd, struct buf *text)
 {
 	text->max = CREW_MESSAGE_MAX + 1;
 	while (text->len < text->max) {

@@ -34,6 +34,8 @@ bool task_result_in_doubt(const struct json_t *task);
 /* Appends the bytes of its result; nothing is added to them. 0, or -1: no memory. */
 int task_result(const struct json_t *task, enum task_bytes bytes, struct buf *out);
 
+/* All that can be read, up to one byte more than a call may have. 0, or -1 with errno. */
+int read_all(int fd, struct buf *text);
 /* Copies `text` as one line: control characters become spaces. Returns `buf`. */
 char *one_line(char *buf, size_t size, const char *text);
 

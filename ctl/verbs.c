@@ -167,6 +167,77 @@ const struct verb verbs[] = {
 	  .min = 1,
 	  .max = -1,
 	  .run = ctl_close },
+	{ .name = "queue create",
+	  .usage = "[--maxsize N] [--max-bytes SIZE] [--kind K] [--durable] [--dead NAME] "
+		   "[--max-deliveries N] NAME",
+	  .help = "make a queue",
+	  .options = "MBKUEV",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_queue_create },
+	{ .name = "queue delete",
+	  .usage = "NAME...",
+	  .help = "delete it with all that is in it",
+	  .options = "",
+	  .min = 1,
+	  .max = -1,
+	  .run = ctl_queue_delete },
+	{ .name = "queue list",
+	  .usage = "",
+	  .help = "the queues",
+	  .options = "",
+	  .min = 0,
+	  .max = 0,
+	  .run = ctl_queue_list },
+	{ .name = "queue put",
+	  .usage = "[--no-wait | --timeout S] [--json-item] NAME [ITEM]",
+	  .help = "put an item, or standard input; waits while full",
+	  .options = "wto",
+	  .min = 1,
+	  .max = 2,
+	  .run = ctl_queue_put },
+	{ .name = "queue get",
+	  .usage = "[--no-wait | --timeout S] NAME",
+	  .help = "take an item and print it; waits while empty",
+	  .options = "wt",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_queue_get },
+	{ .name = "queue qsize",
+	  .usage = "NAME",
+	  .help = "print how many items are there",
+	  .options = "",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_queue_qsize },
+	{ .name = "queue empty",
+	  .usage = "NAME",
+	  .help = "print true or false",
+	  .options = "",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_queue_empty },
+	{ .name = "queue full",
+	  .usage = "NAME",
+	  .help = "print true or false",
+	  .options = "",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_queue_full },
+	{ .name = "queue task-done",
+	  .usage = "NAME",
+	  .help = "an item that was got is done",
+	  .options = "",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_queue_task_done },
+	{ .name = "queue join",
+	  .usage = "[--timeout S] NAME",
+	  .help = "wait until all items are done",
+	  .options = "t",
+	  .min = 1,
+	  .max = 1,
+	  .run = ctl_queue_join },
 	{ .name = "events",
 	  .usage = "",
 	  .help = "a line for each change of state",
@@ -181,6 +252,36 @@ const struct verb *verb_find(const char *name)
 		if (strcmp(v->name, name) == 0 || (v->alias && strcmp(v->alias, name) == 0))
 			return v;
 	return NULL;
+}
+
+const struct verb *verb_of(char *const *argv, int argc, int *words)
+{
+	const struct verb *v = verb_find(argv[0]);
+	char both[64];
+
+	*words = 1;
+	if (v || argc < 2)
+		return v;
+	*words = 2;
+	return snprintf(both, sizeof(both), "%s %s", argv[0], argv[1]) < (int)sizeof(both)
+		       ? verb_find(both)
+		       : NULL;
+}
+
+/* Whether the verb is two words, and this the first. */
+static bool is_of_noun(const struct verb *v, const char *noun)
+{
+	size_t len = strlen(noun);
+
+	return strncmp(v->name, noun, len) == 0 && v->name[len] == ' ';
+}
+
+bool verb_is_noun(const char *word)
+{
+	for (const struct verb *v = verbs; v->name; v++)
+		if (is_of_noun(v, word))
+			return true;
+	return false;
 }
 
 /* ---- options of verbs ------------------------------------------------------------------------- */
@@ -207,6 +308,13 @@ static const struct option long_options[] = {
 	{ "json-lines", no_argument, NULL, 'l' },
 	{ "progress", no_argument, NULL, 'P' },
 	{ "no-progress", no_argument, NULL, 'q' },
+	{ "maxsize", required_argument, NULL, 'M' },
+	{ "max-bytes", required_argument, NULL, 'B' },
+	{ "kind", required_argument, NULL, 'K' },
+	{ "durable", no_argument, NULL, 'U' },
+	{ "dead", required_argument, NULL, 'E' },
+	{ "max-deliveries", required_argument, NULL, 'V' },
+	{ "json-item", no_argument, NULL, 'o' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "json", no_argument, NULL, 'J' },
 	{ "socket", required_argument, NULL, 's' },
@@ -254,12 +362,15 @@ static int take_option(struct ctl *ctl, int letter)
 		['w'] = &ctl->no_wait,	   ['A'] = &ctl->all_at_once, ['f'] = &ctl->follow,
 		['d'] = &ctl->dry_run,	   ['j'] = &ctl->join,	      ['a'] = &ctl->json_args,
 		['l'] = &ctl->json_lines,  ['u'] = &ctl->unordered,   ['P'] = &ctl->progress,
-		['q'] = &ctl->no_progress, ['J'] = &ctl->json
+		['q'] = &ctl->no_progress, ['J'] = &ctl->json,	      ['o'] = &ctl->json_item,
+		['U'] = &ctl->durable
 	};
 	const char **const texts[] = {
-		['N'] = &ctl->name,   ['r'] = &ctl->restart,	['D'] = &ctl->directory,
-		['i'] = &ctl->input,  ['I'] = &ctl->input_file, ['m'] = &ctl->method,
-		['p'] = &ctl->params, ['L'] = &ctl->joblog,	['s'] = &ctl->socket
+		['N'] = &ctl->name,    ['r'] = &ctl->restart,	    ['D'] = &ctl->directory,
+		['i'] = &ctl->input,   ['I'] = &ctl->input_file,    ['m'] = &ctl->method,
+		['p'] = &ctl->params,  ['L'] = &ctl->joblog,	    ['s'] = &ctl->socket,
+		['M'] = &ctl->maxsize, ['K'] = &ctl->kind,	    ['B'] = &ctl->max_bytes,
+		['E'] = &ctl->dead,    ['V'] = &ctl->max_deliveries
 	};
 
 	if (letter == 't')
@@ -277,9 +388,10 @@ static int take_option(struct ctl *ctl, int letter)
 
 static int bad_option(const struct ctl *ctl, char **argv)
 {
-	const char *what = optopt && optopt < 256 && !strchr("wAfntdjNreDiImpauLlPqhJs", optopt)
-				   ? "unknown option"
-				   : "option";
+	const char *what =
+		optopt && optopt < 256 && !strchr("wAfntdjNreDiImpauLlPqMBKUEVohJs", optopt)
+			? "unknown option"
+			: "option";
 
 	return ctl_usage(ctl, "%s %s is not known, or lacks its value", what, argv[optind - 1]);
 }
@@ -380,9 +492,17 @@ void verb_help(FILE *to, const struct verb *verb)
 	      "either.\n\n",
 	      to);
 	for (const struct verb *v = verbs; v->name; v++)
-		fprintf(to, "  %-11s %s\n", v->name, v->help);
+		fprintf(to, "  %-16s %s\n", v->name, v->help);
 	fputs("\n  -s, --socket PATH  control socket\n      --json         one JSON document; "
 	      "streams: an object a line\n"
 	      "      --version, --help\n\ncrewctl help VERB tells more of one.\n",
 	      to);
+}
+
+void verb_help_noun(FILE *to, const char *noun)
+{
+	for (const struct verb *v = verbs; v->name; v++)
+		if (is_of_noun(v, noun))
+			fprintf(to, "Usage: crewctl %s %s\n       %s\n", v->name, v->usage,
+				v->help);
 }

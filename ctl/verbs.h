@@ -7,7 +7,8 @@
 /* Options a verb takes, as letters of this table (see verbs.c):
  * w --no-wait, A --all-at-once, f --follow, n --lines, t --timeout, d --dry-run, j --join, N --name,
  * r --restart, e --env, D --dir; of tasks: i --input, I --input-file, m --method, p --params, J --json-args,
- * u --unordered, L --joblog, l --json-lines, P --progress, q --no-progress */
+ * u --unordered, L --joblog, l --json-lines, P --progress, q --no-progress; of queues: M --maxsize, B --max-bytes,
+ * K --kind, U --durable, E --dead, V --max-deliveries, o --json-item */
 struct verb {
 	const char *name, *alias, *usage, *help;
 	const char *options;
@@ -20,9 +21,14 @@ struct verb {
 
 extern const struct verb verbs[];		/* ends with name NULL */
 const struct verb *verb_find(const char *name); /* by name or alias; NULL: none */
+/* The verb that the words begin with: one of them, or two; *words as many. NULL: none. */
+const struct verb *verb_of(char *const *argv, int argc, int *words);
+/* Whether there are verbs of two words that begin with this one. */
+bool verb_is_noun(const char *word);
 /* Takes the verb's options off argv (argv[0] is the verb). 0, or an exit code after a message. */
 int verb_options(struct ctl *ctl, int argc, char **argv);
 void verb_help(FILE *to, const struct verb *verb); /* NULL: all */
+void verb_help_noun(FILE *to, const char *noun);
 
 /* worker.c */
 int ctl_status(struct ctl *ctl);
@@ -53,5 +59,16 @@ int ctl_map(struct ctl *ctl);
 int ctl_tasks(struct ctl *ctl);
 int ctl_cancel(struct ctl *ctl);
 int ctl_close(struct ctl *ctl);
+/* queue.c */
+int ctl_queue_create(struct ctl *ctl);
+int ctl_queue_delete(struct ctl *ctl);
+int ctl_queue_list(struct ctl *ctl);
+int ctl_queue_put(struct ctl *ctl);
+int ctl_queue_get(struct ctl *ctl);
+int ctl_queue_qsize(struct ctl *ctl);
+int ctl_queue_empty(struct ctl *ctl);
+int ctl_queue_full(struct ctl *ctl);
+int ctl_queue_task_done(struct ctl *ctl);
+int ctl_queue_join(struct ctl *ctl);
 
 #endif

@@ -162,6 +162,29 @@ static bool pools_ok(const struct block *b, const struct conf *conf)
 	return workers <= CREW_WORKERS_MAX;
 }
 
+static bool queue_ok(const struct block *b, const struct conf_queue *q)
+{
+	return name_ok(b, q->name) && text_or_none(b, q->file) && q->kind <= CONF_QUEUE_REDIS &&
+	       q->durable <= 1 && text_or_none(b, q->path) && text_or_none(b, q->url) &&
+	       q->maxsize <= CREW_QUEUE_ITEMS_MAX &&
+	       between((int64_t)q->max_bytes, 1, CREW_QUEUE_BYTES_MAX) &&
+	       between(q->max_deliveries, 1, CREW_DELIVERIES_MAX) &&
+	       (q->dead == 0 || name_ok(b, q->dead));
+}
+
+static bool queues_ok(const struct block *b, const struct conf *conf)
+{
+	if (conf->queue_count > CREW_QUEUES_MAX)
+		return false;
+	if (conf->queue_count && !array_ok(b, conf->queues, conf->queue_count,
+					   sizeof(struct conf_queue), alignof(struct conf_queue)))
+		return false;
+	for (uint32_t i = 0; i < conf->queue_count; i++)
+		if (!queue_ok(b, conf_queue_at(conf, i)))
+			return false;
+	return true;
+}
+
 bool conf_valid(const void *block, size_t size)
 {
 	const struct block b = { block, size };
@@ -175,5 +198,6 @@ bool conf_valid(const void *block, size_t size)
 	       text_or_none(&b, conf->socket) && conf->socket_mode <= 0777 &&
 	       text_or_none(&b, conf->socket_group) && text_or_none(&b, conf->state_dir) &&
 	       text_or_none(&b, conf->manager_user) && text_or_none(&b, conf->run_user) &&
-	       identity_ok(&b, &conf->manager) && identity_ok(&b, &conf->run) && pools_ok(&b, conf);
+	       identity_ok(&b, &conf->manager) && identity_ok(&b, &conf->run) &&
+	       pools_ok(&b, conf) && queues_ok(&b, conf);
 }

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define CONF_MAGIC   UINT32_C(0x63726577)
-#define CONF_VERSION 2
+#define CONF_VERSION 3
 #define CONF_NO_ID   UINT32_MAX /* uid, gid: not given */
 
 typedef uint32_t conf_off;
@@ -38,6 +38,7 @@ struct conf_identity {
 enum conf_restart { CONF_RESTART_ALWAYS, CONF_RESTART_ON_FAILURE, CONF_RESTART_NEVER };
 enum conf_ready { CONF_READY_EXEC, CONF_READY_NOTIFY };
 enum conf_tasks { CONF_TASKS_NONE, CONF_TASKS_EXEC, CONF_TASKS_LINES, CONF_TASKS_JSONRPC };
+enum conf_queue_kind { CONF_QUEUE_MANAGER, CONF_QUEUE_SHARED, CONF_QUEUE_REDIS };
 enum conf_log { CONF_LOG_JOURNAL, CONF_LOG_INHERIT, CONF_LOG_DISCARD, CONF_LOG_FILE };
 
 struct conf_limit {
@@ -94,6 +95,23 @@ struct conf_pool {
 	int64_t result_ttl;
 };
 
+struct conf_queue {
+	conf_off name, file; /* its file and line, for messages */
+	uint32_t line;
+
+	/* what it is: another one only once crewd is started again */
+	uint8_t kind;	 /* enum conf_queue_kind */
+	uint8_t durable; /* a put is on disk before it is answered */
+	conf_off path;	 /* shared: the file that the processes map; 0: made from the name */
+	conf_off url;	 /* redis */
+
+	/* policy: a change takes effect at once */
+	uint32_t maxsize;   /* items; 0: no limit but max_bytes */
+	uint64_t max_bytes; /* of items */
+	uint32_t max_deliveries;
+	conf_off dead; /* name of the queue for items that were leased too often; 0: none */
+};
+
 struct conf {
 	uint32_t magic, version;
 	uint32_t size;	 /* of the whole block */
@@ -108,6 +126,8 @@ struct conf {
 	struct conf_identity run;	 /* likewise; CONF_NO_ID as root: `run` is refused */
 	uint32_t pool_count;
 	conf_off pools; /* offset of pool_count struct conf_pool, 8-aligned, in the file's order */
+	uint32_t queue_count;
+	conf_off queues; /* likewise, of struct conf_queue */
 };
 
 /* True if the `size` bytes at `block` (8-aligned) are a block this program can use: magic, version,
@@ -129,6 +149,11 @@ static inline const char *conf_item(const struct conf *conf, struct conf_list li
 static inline const struct conf_pool *conf_pool_at(const struct conf *conf, uint32_t i)
 {
 	return (const struct conf_pool *)(const void *)((const char *)conf + conf->pools) + i;
+}
+
+static inline const struct conf_queue *conf_queue_at(const struct conf *conf, uint32_t i)
+{
+	return (const struct conf_queue *)(const void *)((const char *)conf + conf->queues) + i;
 }
 
 static inline const uint32_t *conf_groups(const struct conf *conf, const struct conf_identity *id)

@@ -38,7 +38,7 @@ static size_t take(struct conf_build *b, size_t size)
 	return at;
 }
 
-static void head_init(struct conf_build *b, uint32_t pools, conf_off at)
+static void head_init(struct conf_build *b, uint32_t pools, uint32_t queues, conf_off at)
 {
 	struct conf *head = conf_build_head(b);
 
@@ -49,6 +49,17 @@ static void head_init(struct conf_build *b, uint32_t pools, conf_off at)
 	head->run = head->manager;
 	head->pool_count = pools;
 	head->pools = at;
+	head->queue_count = queues;
+	head->queues = at + pools * (conf_off)sizeof(struct conf_pool);
+}
+
+static bool queue_defaults(struct conf_build *b, uint32_t queues)
+{
+	for (uint32_t i = 0; i < queues; i++)
+		for (unsigned k = 0; k < CONF_QUEUE_KEYS; k++)
+			if (!conf_value_default(b, i, &conf_queue_keys[k]))
+				return false;
+	return true;
 }
 
 static bool defaults(struct conf_build *b, uint32_t pools)
@@ -72,7 +83,7 @@ static bool defaults(struct conf_build *b, uint32_t pools)
 	return true;
 }
 
-struct conf_build *conf_build_new(uint32_t pools)
+struct conf_build *conf_build_new(uint32_t pools, uint32_t queues)
 {
 	struct conf_build *b = calloc(1, sizeof(*b));
 	size_t at;
@@ -80,14 +91,15 @@ struct conf_build *conf_build_new(uint32_t pools)
 	if (!b)
 		return NULL;
 	/* The head is at 0, which take() returns for a failure too: hence the one call for both. */
-	if (pools > CREW_POOLS_MAX)
+	if (pools > CREW_POOLS_MAX || queues > CREW_QUEUES_MAX)
 		goto fail;
 	at = (sizeof(struct conf) + 7) & ~(size_t)7;
-	take(b, at + pools * sizeof(struct conf_pool));
+	take(b, at + pools * sizeof(struct conf_pool) + queues * sizeof(struct conf_queue));
 	if (!b->data)
 		goto fail;
-	head_init(b, pools, (conf_off)at);
-	if (defaults(b, pools))
+	_Static_assert(sizeof(struct conf_pool) % 8 == 0, "queues behind pools are aligned");
+	head_init(b, pools, queues, (conf_off)at);
+	if (defaults(b, pools) && queue_defaults(b, queues))
 		return b;
 fail:
 	conf_build_free(b);
@@ -111,6 +123,11 @@ struct conf *conf_build_head(struct conf_build *b)
 struct conf_pool *conf_build_pool(struct conf_build *b, uint32_t i)
 {
 	return (struct conf_pool *)(void *)(b->data + conf_build_head(b)->pools) + i;
+}
+
+struct conf_queue *conf_build_queue(struct conf_build *b, uint32_t i)
+{
+	return (struct conf_queue *)(void *)(b->data + conf_build_head(b)->queues) + i;
 }
 
 conf_off conf_build_bytes(struct conf_build *b, const void *data, size_t size)

@@ -10,13 +10,14 @@
 
 struct conf_build; /* opaque */
 
-/* Room for `pools` pools, all with the defaults of crewd.conf(5). NULL with errno ENOMEM. */
-struct conf_build *conf_build_new(uint32_t pools);
+/* Room for so many pools and queues, all with the defaults of crewd.conf(5). NULL with errno ENOMEM. */
+struct conf_build *conf_build_new(uint32_t pools, uint32_t queues);
 void conf_build_free(struct conf_build *b); /* NULL is fine */
 
 /* The structs being filled in; the pointers are valid only until the next call that adds. */
 struct conf *conf_build_head(struct conf_build *b);
 struct conf_pool *conf_build_pool(struct conf_build *b, uint32_t i);
+struct conf_queue *conf_build_queue(struct conf_build *b, uint32_t i);
 
 /* Copies a string / list / array into the block; offset, or 0 with errno ENOMEM or EFBIG. */
 conf_off conf_build_text(struct conf_build *b, const char *s);

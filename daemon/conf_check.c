@@ -24,13 +24,13 @@ static const struct conf_source *sorting; /* qsort() hands over nothing of ours 
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(sorting->pools[*(const uint32_t *)a].name,
-		      sorting->pools[*(const uint32_t *)b].name);
+	return strcmp(conf_source_pool(sorting, *(const uint32_t *)a)->name,
+		      conf_source_pool(sorting, *(const uint32_t *)b)->name);
 }
 
 static bool walk_begin(struct walk *w, struct conf_source *src, enum conf_pool_key key)
 {
-	size_t n = src->pool_count + 1;
+	size_t n = conf_source_pools(src) + 1;
 	uint32_t *sorted = conf_source_take(src, n * sizeof(*sorted));
 
 	*w = (struct walk){ src,
@@ -41,20 +41,20 @@ static bool walk_begin(struct walk *w, struct conf_source *src, enum conf_pool_k
 			    0 };
 	if (!sorted || !w->marks || !w->path)
 		return false;
-	for (uint32_t i = 0; i < src->pool_count; i++)
+	for (uint32_t i = 0; i < conf_source_pools(src); i++)
 		sorted[i] = i;
 	sorting = src;
-	qsort(sorted, src->pool_count, sizeof(*sorted), by_name);
+	qsort(sorted, conf_source_pools(src), sizeof(*sorted), by_name);
 	return true;
 }
 
 static uint32_t find(const struct walk *w, const char *name)
 {
-	uint32_t low = 0, high = w->src->pool_count;
+	uint32_t low = 0, high = conf_source_pools(w->src);
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
-		int order = strcmp(name, w->src->pools[w->sorted[middle]].name);
+		int order = strcmp(name, conf_source_pool(w->src, w->sorted[middle])->name);
 
 		if (order == 0)
 			return w->sorted[middle];
@@ -69,7 +69,7 @@ static uint32_t find(const struct walk *w, const char *name)
 /* The path from `again` on, back to it: "a -> b -> a". */
 static void complain_cycle(const struct walk *w, uint32_t again, const struct conf_given *given)
 {
-	const struct conf_entry *pools = w->src->pools;
+	const struct conf_entry *pools = conf_source_pool(w->src, 0);
 	uint32_t i = 0;
 	char text[1024];
 	size_t n = 0;
@@ -87,7 +87,7 @@ static void complain_cycle(const struct walk *w, uint32_t again, const struct co
 
 static void complain_unknown(const struct walk *w, uint32_t from, const char *name)
 {
-	const struct conf_entry *p = &w->src->pools[from];
+	const struct conf_entry *p = conf_source_pool(w->src, from);
 	const struct conf_given *given = &p->keys[w->key];
 
 	if (!given->inherited)
@@ -108,7 +108,7 @@ static void inherit(struct conf_entry *child, const struct conf_entry *parent)
 
 static void visit(struct walk *w, uint32_t i)
 {
-	struct conf_entry *p = &w->src->pools[i];
+	struct conf_entry *p = conf_source_pool(w->src, i);
 	const struct conf_given *given = &p->keys[w->key];
 
 	w->marks[i] = ON_PATH;
@@ -123,7 +123,7 @@ static void visit(struct walk *w, uint32_t i)
 		else if (w->marks[to] == NEW)
 			visit(w, to);
 		if (w->key == CONF_KEY_INHERITS && to != NOWHERE && w->marks[to] == DONE)
-			inherit(p, &w->src->pools[to]);
+			inherit(p, conf_source_pool(w->src, to));
 	}
 	w->depth--;
 	w->marks[i] = DONE;
@@ -135,7 +135,7 @@ static void walk_all(struct conf_source *src, enum conf_pool_key key)
 
 	if (!walk_begin(&w, src, key))
 		return;
-	for (uint32_t i = 0; i < src->pool_count; i++)
+	for (uint32_t i = 0; i < conf_source_pools(src); i++)
 		if (w.marks[i] == NEW)
 			visit(&w, i);
 }
@@ -189,7 +189,7 @@ static const char *why_not(const struct conf_key *key, enum conf_tasks tasks)
 static void check_use(struct conf_source *src, struct conf_build *b, uint32_t i,
 		      const struct conf_key *key)
 {
-	const struct conf_entry *p = &src->pools[i];
+	const struct conf_entry *p = conf_source_pool(src, i);
 	const struct conf_given *given = &p->keys[key - conf_pool_keys];
 	struct conf_pool was;
 	bool applies;
@@ -224,7 +224,7 @@ static void check_least(struct conf_source *src, const struct conf_entry *p,
 
 static void check_tasks(struct conf_source *src, struct conf_build *b, uint32_t i)
 {
-	const struct conf_entry *p = &src->pools[i];
+	const struct conf_entry *p = conf_source_pool(src, i);
 
 	/* Kinds that are not known were complained of: what would belong to them is not wrong. */
 	if (p->keys[CONF_KEY_TASKS].line && conf_build_pool(b, i)->tasks == CONF_TASKS_NONE)
@@ -248,18 +248,87 @@ static void check_workers(struct conf_source *src, const struct conf_entry *p, u
 			p->name, own, CREW_WORKERS_MAX);
 }
 
+/* ---- queues ----------------------------------------------------------------------------------- */
+
+static const struct conf_queue *queue_named(struct conf_build *b, const char *name)
+{
+	const struct conf *head = conf_build_head(b);
+
+	for (uint32_t i = 0; i < head->queue_count; i++)
+		if (strcmp(conf_text(head, conf_queue_at(head, i)->name), name) == 0)
+			return conf_queue_at(head, i);
+	return NULL;
+}
+
+static void check_dead(struct conf_source *src, struct conf_build *b, const struct conf_entry *q,
+		       const struct conf_queue *queue)
+{
+	const struct conf_given *given = &q->keys[CONF_KEY_DEAD];
+	const char *name = conf_text(conf_build_head(b), queue->dead), *why = NULL;
+	const struct conf_queue *dead = name ? queue_named(b, name) : NULL;
+
+	if (!name)
+		return;
+	if (!dead)
+		why = "there is no queue of that name";
+	else if (dead == queue)
+		why = "must be another queue than itself";
+	else if (dead->kind != CONF_QUEUE_MANAGER)
+		why = "must be a queue of kind \"manager\"";
+	if (why)
+		conf_errors_add(src->errors, given->file, given->line,
+				"queue \"%s\": dead = \"%.64s\": %s", q->name, name, why);
+}
+
+static void check_queue_use(struct conf_source *src, const struct conf_entry *q,
+			    const struct conf_queue *queue)
+{
+	const char *const *kinds = conf_queue_keys[CONF_KEY_KIND].words;
+
+	/* Of a kind that was complained of, nothing more is wrong. */
+	if (q->keys[CONF_KEY_KIND].line &&
+	    strcmp(q->keys[CONF_KEY_KIND].values.items[0], kinds[queue->kind]) != 0)
+		return;
+	for (unsigned k = 0; k < CONF_QUEUE_KEYS; k++) {
+		const struct conf_given *given = &q->keys[k];
+		const struct conf_key *key = &conf_queue_keys[k];
+		unsigned fit = 0;
+
+		if (!given->line || conf_key_applies(key, queue->kind))
+			continue;
+		while (!conf_key_applies(key, fit))
+			fit++;
+		conf_errors_add(
+			src->errors, given->file, given->line,
+			"queue \"%s\": %s = \"%.64s\": is for kind = \"%s\", and this one is "
+			"of kind \"%s\"; remove it",
+			q->name, key->name, given->values.items[0], kinds[fit], kinds[queue->kind]);
+	}
+}
+
+static void check_queues(struct conf_source *src, struct conf_build *b)
+{
+	for (uint32_t i = 0; i < src->in[CONF_SECTION_QUEUE].count; i++) {
+		const struct conf_entry *q = &src->in[CONF_SECTION_QUEUE].at[i];
+
+		check_queue_use(src, q, conf_build_queue(b, i));
+		check_dead(src, b, q, conf_build_queue(b, i));
+	}
+}
+
 void conf_check(struct conf_source *src, struct conf_build *b)
 {
 	uint64_t workers = 0;
 
-	for (uint32_t i = 0; i < src->pool_count; i++) {
+	for (uint32_t i = 0; i < conf_source_pools(src); i++) {
 		const struct conf_pool *pool = conf_build_pool(b, i);
 
-		check_command(src, &src->pools[i]);
-		check_delays(src, &src->pools[i], pool);
+		check_command(src, conf_source_pool(src, i));
+		check_delays(src, conf_source_pool(src, i), pool);
 		check_tasks(src, b, i);
 		workers += pool->workers;
-		check_workers(src, &src->pools[i], workers, pool->workers);
+		check_workers(src, conf_source_pool(src, i), workers, pool->workers);
 	}
 	walk_all(src, CONF_KEY_AFTER);
+	check_queues(src, b);
 }

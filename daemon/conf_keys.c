@@ -3,11 +3,13 @@
 #include <string.h>
 
 #include "lib/bounds.h"
+#include "lib/text.h"
 
 #define MS    INT64_C(1000)
 #define YEAR  (INT64_C(366) * 86400 * 1000000)
 #define IN(f) offsetof(struct conf_pool, f)
 #define AT(f) offsetof(struct conf, f)
+#define OF(f) offsetof(struct conf_queue, f)
 
 /* Kinds of pools: whose workers stay for more than one task, and all that have tasks. */
 #define EXEC	(UINT32_C(1) << CONF_TASKS_EXEC)
@@ -18,6 +20,7 @@
 static const char *const restart_words[] = { "always", "on-failure", "never", NULL };
 static const char *const ready_words[] = { "exec", "notify", NULL };
 static const char *const tasks_words[] = { "exec", "lines", "jsonrpc", NULL }; /* from 1 on */
+static const char *const kind_words[] = { "manager", "shared", "redis", NULL };
 static const char *const log_words[] = { "journal", "inherit", "discard", NULL };
 
 const struct conf_key conf_pool_keys[CONF_POOL_KEYS] = {
@@ -227,6 +230,86 @@ const struct conf_key conf_pool_keys[CONF_POOL_KEYS] = {
 				  .only = TASKS },
 };
 
+#define SHARED (UINT32_C(1) << CONF_QUEUE_SHARED)
+#define REDIS  (UINT32_C(1) << CONF_QUEUE_REDIS)
+#define OWN    (UINT32_C(1) << CONF_QUEUE_MANAGER)
+
+const struct conf_key conf_queue_keys[CONF_QUEUE_KEYS] = {
+	[CONF_KEY_KIND] = { .name = "kind",
+			    .section = CONF_SECTION_QUEUE,
+			    .type = CONF_TYPE_KIND,
+			    .class = CONF_DAEMON,
+			    .offset = OF(kind),
+			    .fallback = "manager",
+			    .words = kind_words },
+	[CONF_KEY_MAXSIZE] = { .name = "maxsize",
+			       .section = CONF_SECTION_QUEUE,
+			       .type = CONF_TYPE_COUNT,
+			       .class = CONF_LIVE,
+			       .offset = OF(maxsize),
+			       .fallback = "0",
+			       .max = CREW_QUEUE_ITEMS_MAX },
+	[CONF_KEY_MAX_BYTES] = { .name = "max-bytes",
+				 .section = CONF_SECTION_QUEUE,
+				 .type = CONF_TYPE_SIZE,
+				 .class = CONF_LIVE,
+				 .offset = OF(max_bytes),
+				 .fallback = "64M",
+				 .min = 1,
+				 .max = CREW_QUEUE_BYTES_MAX },
+	[CONF_KEY_DURABLE] = { .name = "durable",
+			       .section = CONF_SECTION_QUEUE,
+			       .type = CONF_TYPE_DURABLE,
+			       .class = CONF_DAEMON,
+			       .offset = OF(durable),
+			       .fallback = "false",
+			       .only = OWN },
+	[CONF_KEY_DEAD] = { .name = "dead",
+			    .section = CONF_SECTION_QUEUE,
+			    .type = CONF_TYPE_QUEUE_NAME,
+			    .class = CONF_LIVE,
+			    .offset = OF(dead),
+			    .only = OWN | REDIS },
+	[CONF_KEY_MAX_DELIVERIES] = { .name = "max-deliveries",
+				      .section = CONF_SECTION_QUEUE,
+				      .type = CONF_TYPE_COUNT,
+				      .class = CONF_LIVE,
+				      .offset = OF(max_deliveries),
+				      .fallback = "5",
+				      .min = 1,
+				      .max = CREW_DELIVERIES_MAX,
+				      .only = OWN | REDIS },
+	[CONF_KEY_PATH] = { .name = "path",
+			    .section = CONF_SECTION_QUEUE,
+			    .type = CONF_TYPE_PATH,
+			    .class = CONF_DAEMON,
+			    .offset = OF(path),
+			    .only = SHARED },
+	[CONF_KEY_URL] = { .name = "url",
+			   .section = CONF_SECTION_QUEUE,
+			   .type = CONF_TYPE_TEXT,
+			   .class = CONF_DAEMON,
+			   .offset = OF(url),
+			   .only = REDIS },
+};
+
+const struct conf_section_row conf_sections[CONF_SECTIONS] = {
+	[CONF_SECTION_POOL] = { .word = "pool",
+				.words = "pools",
+				.keys = conf_pool_keys,
+				.key_count = CONF_POOL_KEYS,
+				.max = CREW_POOLS_MAX,
+				.name_ok = text_pool_name_ok,
+				.name_rule = ", and not ending in - and digits" },
+	[CONF_SECTION_QUEUE] = { .word = "queue",
+				 .words = "queues",
+				 .keys = conf_queue_keys,
+				 .key_count = CONF_QUEUE_KEYS,
+				 .max = CREW_QUEUES_MAX,
+				 .name_ok = text_name_ok,
+				 .name_rule = "" },
+};
+
 const struct conf_key conf_global_keys[CONF_GLOBAL_KEYS] = {
 	[CONF_KEY_SOCKET] = { .name = "socket",
 			      .type = CONF_TYPE_PATH,
@@ -304,9 +387,9 @@ const char *conf_key_like(const struct conf_key *keys, unsigned count, const cha
 	return best;
 }
 
-bool conf_key_applies(const struct conf_key *key, enum conf_tasks tasks)
+bool conf_key_applies(const struct conf_key *key, unsigned variant)
 {
-	return !key->only || (key->only >> tasks & 1);
+	return !key->only || (key->only >> variant & 1);
 }
 
 bool conf_key_is_list(const struct conf_key *key)

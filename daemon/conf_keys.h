@@ -26,19 +26,27 @@ enum conf_type {
 	CONF_TYPE_CODES,       /* success_exit */
 	CONF_TYPE_LOG,	       /* log and log_file */
 	CONF_TYPE_TASKS,       /* uint8_t: enum conf_tasks, 0: not given */
+	CONF_TYPE_SIZE,	       /* uint64_t: bytes from min to max */
+	CONF_TYPE_KIND,	       /* uint8_t: enum conf_queue_kind */
+	CONF_TYPE_DURABLE,     /* uint8_t */
+	CONF_TYPE_QUEUE_NAME,  /* conf_off: a name */
 	CONF_TYPE_COUNT_OF,
 };
 
+/* What a file is made of. */
+enum conf_section { CONF_SECTION_POOL, CONF_SECTION_QUEUE, CONF_SECTIONS };
+
 struct conf_key {
 	const char *name;
+	enum conf_section section; /* means nothing for global keys */
 	enum conf_type type;
 	enum conf_class class;
-	size_t offset;	      /* of the field, in struct conf_pool or struct conf */
+	size_t offset;	      /* of the field, in struct conf_pool, conf_queue or conf */
 	const char *fallback; /* the default, as a file would say it; NULL: not given */
 	int64_t min, max;
 	const char *const *words; /* CONF_TYPE_WORD, _LOG, _TASKS: ended by NULL */
 	bool no_off;		  /* a duration of 0 is not what "off" would mean */
-	/* Bit n: of pools whose tasks are n (enum conf_tasks). */
+	/* Bit n: of pools whose tasks are n (enum conf_tasks), of queues whose kind is n (enum conf_queue_kind). */
 	unsigned only;	/* where the key may stand; 0: everywhere */
 	unsigned fixed; /* where nothing but its default will do */
 };
@@ -82,6 +90,18 @@ enum conf_pool_key {
 	CONF_POOL_KEYS,
 };
 
+enum conf_queue_key {
+	CONF_KEY_KIND,
+	CONF_KEY_MAXSIZE,
+	CONF_KEY_MAX_BYTES,
+	CONF_KEY_DURABLE,
+	CONF_KEY_DEAD,
+	CONF_KEY_MAX_DELIVERIES,
+	CONF_KEY_PATH,
+	CONF_KEY_URL,
+	CONF_QUEUE_KEYS,
+};
+
 enum conf_global_key {
 	CONF_KEY_SOCKET,
 	CONF_KEY_SOCKET_MODE,
@@ -93,14 +113,26 @@ enum conf_global_key {
 };
 
 extern const struct conf_key conf_pool_keys[CONF_POOL_KEYS];
+extern const struct conf_key conf_queue_keys[CONF_QUEUE_KEYS];
 extern const struct conf_key conf_global_keys[CONF_GLOBAL_KEYS];
+
+/* A section's word, keys, and how many of it there may be. */
+struct conf_section_row {
+	const char *word, *words; /* one, and many of them */
+	const struct conf_key *keys;
+	unsigned key_count;
+	uint32_t max;
+	bool (*name_ok)(const char *name);
+	const char *name_rule; /* behind "1 to 64 of A-Z a-z 0-9 _ . -" */
+};
+extern const struct conf_section_row conf_sections[CONF_SECTIONS];
 
 /* Index of the row called `name`, or -1. */
 int conf_key_find(const struct conf_key *keys, unsigned count, const char *name);
 /* The row's name most like `name`, or NULL where none is. */
 const char *conf_key_like(const struct conf_key *keys, unsigned count, const char *name);
-/* Whether the key may stand in a pool whose tasks are these. */
-bool conf_key_applies(const struct conf_key *key, enum conf_tasks tasks);
+/* Whether the key may stand in a pool whose tasks, or a queue whose kind is this. */
+bool conf_key_applies(const struct conf_key *key, unsigned variant);
 /* Whether values are written as {"a", "b"}. */
 bool conf_key_is_list(const struct conf_key *key);
 

@@ -64,39 +64,54 @@ static bool fetch_all(struct conf_source *src, cfg_t *section, const struct conf
 	return true;
 }
 
-static bool fetch_pools(struct conf_source *src, cfg_t *cfg, const char *file, uint32_t first)
+static bool fetch_section(struct conf_source *src, cfg_t *cfg, const char *file,
+			  enum conf_section section, uint32_t first)
 {
+	const struct conf_section_row *row = &conf_sections[section];
 	unsigned n = 0;
 
-	for (uint32_t i = first; i < src->pool_count; i++) {
-		struct conf_entry *pool = &src->pools[i];
-		cfg_t *section;
+	for (uint32_t i = first; i < src->in[section].count; i++) {
+		struct conf_entry *entry = &src->in[section].at[i];
+		cfg_t *found;
 
-		if (pool->file != file)
+		if (entry->file != file)
 			continue;
-		section = cfg_getnsec(cfg, "pool", n++);
-		if (!section || strcmp(cfg_title(section), pool->name) != 0) {
-			conf_errors_add(src->errors, file, pool->line,
-					"pool \"%s\" was not understood", pool->name);
+		found = cfg_getnsec(cfg, row->word, n++);
+		if (!found || strcmp(cfg_title(found), entry->name) != 0) {
+			conf_errors_add(src->errors, file, entry->line,
+					"%s \"%s\" was not understood", row->word, entry->name);
 			return false;
 		}
-		if (!fetch_all(src, section, conf_pool_keys, CONF_POOL_KEYS, pool->keys, file))
+		if (!fetch_all(src, found, row->keys, row->key_count, entry->keys, file))
 			return false;
 	}
 	return true;
 }
 
-void conf_parse(struct conf_source *src, const char *file, const char *text, uint32_t first)
+static bool fetch_sections(struct conf_source *src, cfg_t *cfg, const char *file,
+			   const uint32_t first[CONF_SECTIONS])
+{
+	for (enum conf_section s = 0; s < CONF_SECTIONS; s++)
+		if (!fetch_section(src, cfg, file, s, first[s]))
+			return false;
+	return true;
+}
+
+void conf_parse(struct conf_source *src, const char *file, const char *text,
+		const uint32_t first[CONF_SECTIONS])
 {
 	cfg_opt_t pool[CONF_POOL_KEYS + 1] = { [CONF_POOL_KEYS] = CFG_END() };
-	cfg_opt_t top[CONF_GLOBAL_KEYS + 2] = {
+	cfg_opt_t queue[CONF_QUEUE_KEYS + 1] = { [CONF_QUEUE_KEYS] = CFG_END() };
+	cfg_opt_t top[CONF_GLOBAL_KEYS + 3] = {
 		[CONF_GLOBAL_KEYS] = CFG_SEC("pool", pool, CFGF_MULTI | CFGF_TITLE),
-		[CONF_GLOBAL_KEYS + 1] = CFG_END(),
+		[CONF_GLOBAL_KEYS + 1] = CFG_SEC("queue", queue, CFGF_MULTI | CFGF_TITLE),
+		[CONF_GLOBAL_KEYS + 2] = CFG_END(),
 	};
 	bool ok = false;
 	cfg_t *cfg;
 
 	declare(conf_pool_keys, CONF_POOL_KEYS, pool);
+	declare(conf_queue_keys, CONF_QUEUE_KEYS, queue);
 	declare(conf_global_keys, CONF_GLOBAL_KEYS, top);
 	current.errors = src->errors;
 	current.file = file;
@@ -105,7 +120,7 @@ void conf_parse(struct conf_source *src, const char *file, const char *text, uin
 		cfg_set_error_function(cfg, on_error);
 		ok = cfg_parse_buf(cfg, text) == CFG_SUCCESS &&
 		     fetch_all(src, cfg, conf_global_keys, CONF_GLOBAL_KEYS, src->globals, file) &&
-		     fetch_pools(src, cfg, file, first);
+		     fetch_sections(src, cfg, file, first);
 		cfg_free(cfg);
 	}
 	if (ok)

@@ -4,8 +4,9 @@
 
 #include "daemon/conf_source.h"
 
-/* `text`: what conf_scan() made of `file`; its pools are those from number `first` on that say they
- * come from `file`, the same pointer. */
-void conf_parse(struct conf_source *src, const char *file, const char *text, uint32_t first);
+/* `text`: what conf_scan() made of `file`; its pools and queues are those from number `first` on (of
+ * each section) that say they come from `file`, the same pointer. */
+void conf_parse(struct conf_source *src, const char *file, const char *text,
+		const uint32_t first[CONF_SECTIONS]);
 
 #endif

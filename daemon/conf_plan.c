@@ -68,55 +68,105 @@ unsigned conf_plan_global(const struct conf *was, const struct conf *now, const 
 	return n;
 }
 
-/* Usually the pools come in the same order: look at `hint` first. */
-static const struct conf_pool *find(const struct conf *conf, const char *name, uint32_t hint)
-{
-	for (uint32_t i = 0; i < conf->pool_count; i++) {
-		uint32_t at = (hint + i) % conf->pool_count;
-		const struct conf_pool *p = conf_pool_at(conf, at);
+/* Pools or queues of a configuration. */
+struct part {
+	const struct conf *conf;
+	const char *at;
+	size_t size;
+	uint32_t count;
+};
 
-		if (strcmp(conf_text(conf, p->name), name) == 0)
-			return p;
+static struct part part_of(const struct conf *conf, enum conf_section section)
+{
+	if (section == CONF_SECTION_QUEUE)
+		return (struct part){ conf, (const char *)conf + conf->queues,
+				      sizeof(struct conf_queue), conf->queue_count };
+	return (struct part){ conf, (const char *)conf + conf->pools, sizeof(struct conf_pool),
+			      conf->pool_count };
+}
+
+static const void *entry_at(const struct part *p, uint32_t i)
+{
+	return p->at + i * p->size;
+}
+
+static const char *name_at(const struct part *p, uint32_t i)
+{
+	const void *entry = entry_at(p, i);
+	const conf_off *name = entry;
+
+	_Static_assert(offsetof(struct conf_pool, name) == 0, "a name comes first");
+	_Static_assert(offsetof(struct conf_queue, name) == 0, "a name comes first");
+	return conf_text(p->conf, *name);
+}
+
+/* Usually they come in the same order: look at `hint` first. */
+static const void *find(const struct part *p, const char *name, uint32_t hint)
+{
+	for (uint32_t i = 0; i < p->count; i++) {
+		uint32_t at = (hint + i) % p->count;
+
+		if (strcmp(name_at(p, at), name) == 0)
+			return entry_at(p, at);
 	}
 	return NULL;
 }
 
-static void plan_both(const struct conf *was, const struct conf_pool *a, const struct conf *now,
-		      const struct conf_pool *b, conf_plan_fn *each, void *arg)
+struct planning {
+	const struct conf_section_row *row;
+	struct part was, now;
+	conf_plan_fn *each;
+	void *arg;
+};
+
+static void plan_both(const struct planning *p, const void *a, const void *b, const char *name)
 {
 	const char *keys[CONF_POOL_KEYS];
 	enum conf_class worst = CONF_LIVE;
 	unsigned n = 0;
 
-	for (unsigned k = 0; k < CONF_POOL_KEYS; k++) {
-		const struct conf_key *key = &conf_pool_keys[k];
+	_Static_assert((int)CONF_QUEUE_KEYS <= (int)CONF_POOL_KEYS, "room for their names");
+	for (unsigned k = 0; k < p->row->key_count; k++) {
+		const struct conf_key *key = &p->row->keys[k];
 
-		if (key_hash(was, a, key) == key_hash(now, b, key))
+		if (key_hash(p->was.conf, a, key) == key_hash(p->now.conf, b, key))
 			continue;
 		keys[n++] = key->name;
 		if (key->class > worst)
 			worst = key->class;
 	}
-	each(n ? CONF_PLAN_CHANGED : CONF_PLAN_UNCHANGED, conf_text(now, b->name), keys, n, worst,
-	     arg);
+	p->each(n ? CONF_PLAN_CHANGED : CONF_PLAN_UNCHANGED, name, keys, n, worst, p->arg);
+}
+
+static void plan(const struct conf *was, const struct conf *now, enum conf_section section,
+		 conf_plan_fn *each, void *arg)
+{
+	struct planning p = { &conf_sections[section], part_of(was, section), part_of(now, section),
+			      each, arg };
+
+	for (uint32_t i = 0; i < p.now.count; i++) {
+		const char *name = name_at(&p.now, i);
+		const void *a = find(&p.was, name, i);
+
+		if (a)
+			plan_both(&p, a, entry_at(&p.now, i), name);
+		else
+			each(CONF_PLAN_ADDED, name, NULL, 0, CONF_LIVE, arg);
+	}
+	for (uint32_t i = 0; i < p.was.count; i++) {
+		const char *name = name_at(&p.was, i);
+
+		if (!find(&p.now, name, i))
+			each(CONF_PLAN_REMOVED, name, NULL, 0, CONF_LIVE, arg);
+	}
 }
 
 void conf_plan(const struct conf *was, const struct conf *now, conf_plan_fn *each, void *arg)
 {
-	for (uint32_t i = 0; i < now->pool_count; i++) {
-		const struct conf_pool *b = conf_pool_at(now, i);
-		const char *name = conf_text(now, b->name);
-		const struct conf_pool *a = find(was, name, i);
+	plan(was, now, CONF_SECTION_POOL, each, arg);
+}
 
-		if (a)
-			plan_both(was, a, now, b, each, arg);
-		else
-			each(CONF_PLAN_ADDED, name, NULL, 0, CONF_LIVE, arg);
-	}
-	for (uint32_t i = 0; i < was->pool_count; i++) {
-		const char *name = conf_text(was, conf_pool_at(was, i)->name);
-
-		if (!find(now, name, i))
-			each(CONF_PLAN_REMOVED, name, NULL, 0, CONF_LIVE, arg);
-	}
+void conf_plan_queues(const struct conf *was, const struct conf *now, conf_plan_fn *each, void *arg)
+{
+	plan(was, now, CONF_SECTION_QUEUE, each, arg);
 }

@@ -15,11 +15,14 @@ enum conf_class {
 
 enum conf_plan_kind { CONF_PLAN_ADDED, CONF_PLAN_CHANGED, CONF_PLAN_REMOVED, CONF_PLAN_UNCHANGED };
 
-/* Called once for each pool of either side, new file's order first, then the removed ones; `keys`
+/* Called once for each pool (or queue) of either side, new file's order first, then the removed ones; `keys`
  * names the changed keys (CHANGED only), `worst` the highest class among them. */
 typedef void conf_plan_fn(enum conf_plan_kind kind, const char *pool, const char *const *keys,
 			  unsigned key_count, enum conf_class worst, void *arg);
 void conf_plan(const struct conf *was, const struct conf *now, conf_plan_fn *each, void *arg);
+/* The same for queues. */
+void conf_plan_queues(const struct conf *was, const struct conf *now, conf_plan_fn *each,
+		      void *arg);
 /* Changed keys outside any pool; returns their number, at most `max` names stored. */
 unsigned conf_plan_global(const struct conf *was, const struct conf *now, const char **keys,
 			  unsigned max);

@@ -21,13 +21,13 @@ static void line_put(struct conf_sink *sink, const char *text, size_t length)
 	fwrite(text, 1, length, line->f);
 }
 
-static void print_keys(FILE *f, const struct conf *conf, const void *base, enum conf_tasks tasks,
+static void print_keys(FILE *f, const struct conf *conf, const void *base, unsigned variant,
 		       const struct conf_key *keys, unsigned count, const char *indent)
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct line line = { { line_put }, f, indent, keys[i].name, false };
 
-		if (!conf_key_applies(&keys[i], tasks))
+		if (!conf_key_applies(&keys[i], variant))
 			continue;
 		conf_show(&line.sink, conf, base, &keys[i]);
 		if (line.begun)
@@ -43,6 +43,13 @@ void conf_print(const struct conf *conf, void *f)
 
 		fprintf(f, "\npool \"%s\" {\n", conf_text(conf, p->name));
 		print_keys(f, conf, p, p->tasks, conf_pool_keys, CONF_POOL_KEYS, "\t");
+		fputs("}\n", f);
+	}
+	for (uint32_t i = 0; i < conf->queue_count; i++) {
+		const struct conf_queue *q = conf_queue_at(conf, i);
+
+		fprintf(f, "\nqueue \"%s\" {\n", conf_text(conf, q->name));
+		print_keys(f, conf, q, q->kind, conf_queue_keys, CONF_QUEUE_KEYS, "\t");
 		fputs("}\n", f);
 	}
 }

@@ -76,12 +76,14 @@ static void read_file(struct reading *parent, const char *path)
 {
 	struct reading r = { parent->src, parent->as_root, parent->depth + 1, NULL, 0 };
 	struct conf_scan scan = { r.src, NULL, on_include, &r };
-	uint32_t first = r.src->pool_count;
+	uint32_t first[CONF_SECTIONS];
 	char *text, *clean;
 	size_t size;
 
 	if (!may_include(parent))
 		return;
+	for (int i = 0; i < CONF_SECTIONS; i++)
+		first[i] = r.src->in[i].count;
 	r.src->files++;
 	scan.file = r.file = conf_source_copy(r.src, path, strlen(path));
 	if (!r.file)
@@ -94,20 +96,26 @@ static void read_file(struct reading *parent, const char *path)
 
 /* ---- from what was written to the block --------------------------------------------------------- */
 
-static void complain(struct conf_source *src, uint32_t pool, const struct conf_given *given,
+/* `word` and `name`: of the section; word NULL for global keys. */
+struct place {
+	const char *word, *name;
+};
+
+static void complain(struct conf_source *src, struct place at, const struct conf_given *given,
 		     const char *why)
 {
-	if (pool == CONF_VALUE_GLOBAL)
+	if (!at.word)
 		conf_errors_add(src->errors, given->file, given->line, "%s", why);
 	else
-		conf_errors_add(src->errors, given->file, given->line, "pool \"%s\": %s",
-				src->pools[pool].name, why);
+		conf_errors_add(src->errors, given->file, given->line, "%s \"%s\": %s", at.word,
+				at.name, why);
 }
 
 /* A list is refused for its first wrong item: here all of them are told. True: there is one that is
  * wrong by itself. What is right among them does no harm, as nothing of the block is used any more. */
-static bool complain_of_items(struct conf_source *src, struct conf_build *b, uint32_t pool,
-			      const struct conf_key *key, const struct conf_given *given)
+static bool complain_of_items(struct conf_source *src, struct conf_build *b, uint32_t index,
+			      const struct conf_key *key, const struct conf_given *given,
+			      struct place at)
 {
 	bool any = false;
 
@@ -118,27 +126,28 @@ static bool complain_of_items(struct conf_source *src, struct conf_build *b, uin
 		struct conf_values one = { 1, &given->values.items[i] };
 		char why[512];
 
-		if (conf_value_set(b, pool, key, one, why, sizeof(why)) || !*why)
+		if (conf_value_set(b, index, key, one, why, sizeof(why)) || !*why)
 			continue;
-		complain(src, pool, given, why);
+		complain(src, at, given, why);
 		any = true;
 	}
 	return any;
 }
 
-static void set_keys(struct conf_source *src, struct conf_build *b, uint32_t pool,
-		     const struct conf_key *keys, unsigned count, const struct conf_given *given)
+static void set_keys(struct conf_source *src, struct conf_build *b, uint32_t index,
+		     const struct conf_key *keys, unsigned count, const struct conf_given *given,
+		     struct place at)
 {
 	for (unsigned k = 0; k < count; k++) {
 		char why[512];
 
 		/* No strings: its file was not understood, which was said. */
 		if (!given[k].line || !given[k].values.items ||
-		    conf_value_set(b, pool, &keys[k], given[k].values, why, sizeof(why)) ||
+		    conf_value_set(b, index, &keys[k], given[k].values, why, sizeof(why)) ||
 		    given[k].inherited || !*why)
 			continue;
-		if (!complain_of_items(src, b, pool, &keys[k], &given[k]))
-			complain(src, pool, &given[k], why);
+		if (!complain_of_items(src, b, index, &keys[k], &given[k], at))
+			complain(src, at, &given[k], why);
 	}
 }
 
@@ -148,8 +157,8 @@ static void fill_pools(struct conf_source *src, struct conf_build *b)
 	const char *last = NULL;
 	conf_off file = 0;
 
-	for (uint32_t i = 0; i < src->pool_count; i++) {
-		const struct conf_entry *p = &src->pools[i];
+	for (uint32_t i = 0; i < conf_source_pools(src); i++) {
+		const struct conf_entry *p = conf_source_pool(src, i);
 		conf_off name = conf_build_text(b, p->name);
 
 		if (p->file != last)
@@ -159,7 +168,28 @@ static void fill_pools(struct conf_source *src, struct conf_build *b)
 		conf_build_pool(b, i)->file = file;
 		conf_build_pool(b, i)->line = p->line;
 		conf_build_pool(b, i)->log = log;
-		set_keys(src, b, i, conf_pool_keys, CONF_POOL_KEYS, p->keys);
+		set_keys(src, b, i, conf_pool_keys, CONF_POOL_KEYS, p->keys,
+			 (struct place){ "pool", p->name });
+	}
+}
+
+static void fill_queues(struct conf_source *src, struct conf_build *b)
+{
+	const char *last = NULL;
+	conf_off file = 0;
+
+	for (uint32_t i = 0; i < src->in[CONF_SECTION_QUEUE].count; i++) {
+		const struct conf_entry *q = &src->in[CONF_SECTION_QUEUE].at[i];
+		conf_off name = conf_build_text(b, q->name);
+
+		if (q->file != last)
+			file = conf_build_text(b, q->file);
+		last = q->file;
+		conf_build_queue(b, i)->name = name;
+		conf_build_queue(b, i)->file = file;
+		conf_build_queue(b, i)->line = q->line;
+		set_keys(src, b, i, conf_queue_keys, CONF_QUEUE_KEYS, q->keys,
+			 (struct place){ "queue", q->name });
 	}
 }
 
@@ -195,7 +225,7 @@ static void fill_paths(struct conf_build *b, bool as_root)
 /* Programs that are looked for along PATH are taken to be near. */
 static void find_places(const struct conf_source *src, struct conf_build *b)
 {
-	for (uint32_t i = 0; i < src->pool_count; i++) {
+	for (uint32_t i = 0; i < conf_source_pools(src); i++) {
 		const struct conf *head = conf_build_head(b);
 		struct conf_pool *p = conf_build_pool(b, i);
 		const char *program = p->command.count ? conf_item(head, p->command, 0) : "";
@@ -207,7 +237,8 @@ static void find_places(const struct conf_source *src, struct conf_build *b)
 
 static struct conf_build *build(struct conf_source *src, const char *path, bool as_root)
 {
-	struct conf_build *b = conf_build_new(src->pool_count);
+	struct conf_build *b =
+		conf_build_new(conf_source_pools(src), src->in[CONF_SECTION_QUEUE].count);
 	conf_off file;
 
 	if (!b) {
@@ -217,8 +248,10 @@ static struct conf_build *build(struct conf_source *src, const char *path, bool 
 	file = conf_build_text(b, path);
 	conf_build_head(b)->file = file;
 	fill_paths(b, as_root);
-	set_keys(src, b, CONF_VALUE_GLOBAL, conf_global_keys, CONF_GLOBAL_KEYS, src->globals);
+	set_keys(src, b, CONF_VALUE_GLOBAL, conf_global_keys, CONF_GLOBAL_KEYS, src->globals,
+		 (struct place){ NULL, NULL });
 	fill_pools(src, b);
+	fill_queues(src, b);
 	/* Of a file that could not be read to its end, half would look wrong. */
 	if (!src->broken && !conf_build_error(b)) {
 		conf_check(src, b);

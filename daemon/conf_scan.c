@@ -238,13 +238,15 @@ static char *section_name(struct scan *s)
 	return conf_source_copy(s->src, s->lex.token + quoted, s->lex.length - 2 * quoted);
 }
 
-static bool scan_body(struct scan *s, const struct table *t, const char *name, unsigned line)
+static bool scan_body(struct scan *s, const struct table *t, const char *word, const char *name,
+		      unsigned line)
 {
 	for (;;) {
 		if (!next(s))
 			return false;
 		if (s->lex.kind == CONF_LEX_END)
-			return complain(s, line, "pool \"%s\" is not closed: a } is missing", name);
+			return complain(s, line, "%s \"%s\" is not closed: a } is missing", word,
+					name);
 		if (conf_lex_is(&s->lex, '}')) {
 			emit_token(s);
 			return true;
@@ -253,36 +255,41 @@ static bool scan_body(struct scan *s, const struct table *t, const char *name, u
 			return unexpected(s, "a key or }");
 		if (begins_section(s->lex))
 			return complain(s, s->lex.token_line,
-					"a section inside pool \"%s\"; is a } missing above?",
+					"a section inside %s \"%s\"; is a } missing above?", word,
 					name);
 		if (!scan_key(s, t))
 			return false;
 	}
 }
 
-static bool pool_name_ok(struct scan *s, const char *name, unsigned line)
+static bool section_name_ok(struct scan *s, const struct conf_section_row *row, const char *name,
+			    unsigned line)
 {
-	if (text_pool_name_ok(name))
+	if (row->name_ok(name))
 		return true;
-	return complain(s, line,
-			"\"%.80s\" is no name for a pool: 1 to %d of A-Z a-z 0-9 _ . -, "
-			"and not ending in - and digits",
-			name, CREW_NAME_MAX);
+	return complain(s, line, "\"%.80s\" is no name for a %s: 1 to %d of A-Z a-z 0-9 _ . -%s",
+			name, row->word, CREW_NAME_MAX, row->name_rule);
 }
 
-static bool scan_pool(struct scan *s)
+static bool scan_section(struct scan *s, enum conf_section section)
 {
-	struct conf_entry nowhere = { 0 }, *entry;
+	const struct conf_section_row *row = &conf_sections[section];
+	struct conf_given nowhere[CONF_POOL_KEYS] = { 0 };
+	struct conf_entry *entry;
 	unsigned line = s->lex.token_line;
 	struct mark before = mark(s);
-	struct table t = { conf_pool_keys, CONF_POOL_KEYS, NULL, " in a pool" };
-	char *name;
+	char where[32], what[32], *name;
+	struct table t = { row->keys, row->key_count, NULL, where };
+
+	_Static_assert((int)CONF_QUEUE_KEYS <= (int)CONF_POOL_KEYS, "room for keys nowhere");
+	snprintf(where, sizeof(where), " in a %s", row->word);
+	snprintf(what, sizeof(what), "the %s's name", row->word);
 
 	emit_token(s);
 	if (!next(s))
 		return false;
 	if (!is_value(s))
-		return unexpected(s, "the pool's name");
+		return unexpected(s, what);
 	name = section_name(s);
 	if (!name)
 		return false;
@@ -290,12 +297,13 @@ static bool scan_pool(struct scan *s)
 	if (!next_is(s, '{', "{"))
 		return false;
 	emit_token(s);
-	entry = pool_name_ok(s, name, line) ? conf_source_add(s->src, name, s->in->file, line)
-					    : NULL;
+	entry = section_name_ok(s, row, name, line)
+			? conf_source_add(s->src, section, name, s->in->file, line)
+			: NULL;
 	if (s->src->broken && !entry)
 		return false;
-	t.given = entry ? entry->keys : nowhere.keys;
-	if (!scan_body(s, &t, name, line))
+	t.given = entry ? entry->keys : nowhere;
+	if (!scan_body(s, &t, row->word, name, line))
 		return false;
 	if (!entry)
 		take_back(s, before);
@@ -344,22 +352,34 @@ static bool is_word(const struct scan *s, const char *word)
 	       memcmp(s->lex.token, word, s->lex.length) == 0;
 }
 
-/* A word that begins neither an include nor a pool: a key, or a section nobody knows. */
+/* A word that begins neither an include nor a pool or queue: a key, or a section nobody knows. */
 static bool scan_other(struct scan *s)
 {
 	struct table t = { conf_global_keys, CONF_GLOBAL_KEYS, s->src->globals,
-			   " outside of pools" };
+			   " outside of pools and queues" };
 
 	if (!begins_section(s->lex))
 		return scan_key(s, &t);
-	complain(s, s->lex.token_line, "unknown section \"%.*s\"; only \"pool\" is known",
+	complain(s, s->lex.token_line,
+		 "unknown section \"%.*s\"; only \"pool\" and \"queue\" are known",
 		 s->lex.length > 60 ? 60 : (int)s->lex.length, s->lex.token);
 	return skip_section(s);
+}
+
+/* The section whose word was just read, or CONF_SECTIONS. */
+static enum conf_section section_word(const struct scan *s)
+{
+	enum conf_section section = 0;
+
+	while (section < CONF_SECTIONS && !is_word(s, conf_sections[section].word))
+		section++;
+	return section;
 }
 
 static bool scan_file(struct scan *s)
 {
 	for (;;) {
+		enum conf_section section;
 		bool ok;
 
 		if (!next(s))
@@ -367,9 +387,10 @@ static bool scan_file(struct scan *s)
 		if (s->lex.kind == CONF_LEX_END)
 			return true;
 		if (s->lex.kind != CONF_LEX_WORD)
-			return unexpected(s, "a key, pool or include");
-		if (is_word(s, "pool"))
-			ok = scan_pool(s);
+			return unexpected(s, "a key, pool, queue or include");
+		section = section_word(s);
+		if (section != CONF_SECTIONS)
+			ok = scan_section(s, section);
 		else if (is_word(s, "include"))
 			ok = scan_include(s);
 		else

@@ -156,6 +156,13 @@ static void show_signal(const struct field *f)
 	conf_show_quoted(f->sink, text_signal_name(*(const int32_t *)f->at));
 }
 
+static void show_size(const struct field *f)
+{
+	char text[32];
+
+	conf_show_quoted(f->sink, text_size_print(text, sizeof(text), *(const uint64_t *)f->at));
+}
+
 static void (*const showers[CONF_TYPE_COUNT_OF])(const struct field *f) = {
 	[CONF_TYPE_TEXT] = show_text,	 [CONF_TYPE_PATH] = show_text,
 	[CONF_TYPE_COMMAND] = show_list, [CONF_TYPE_ENVIRONMENT] = show_list,
@@ -165,6 +172,8 @@ static void (*const showers[CONF_TYPE_COUNT_OF])(const struct field *f) = {
 	[CONF_TYPE_NICE] = show_nice,	 [CONF_TYPE_SIGNAL] = show_signal,
 	[CONF_TYPE_LIMITS] = show_list,	 [CONF_TYPE_CODES] = show_codes,
 	[CONF_TYPE_LOG] = show_log,	 [CONF_TYPE_TASKS] = show_tasks,
+	[CONF_TYPE_SIZE] = show_size,	 [CONF_TYPE_KIND] = show_word,
+	[CONF_TYPE_DURABLE] = show_bool, [CONF_TYPE_QUEUE_NAME] = show_text,
 };
 
 void conf_show(struct conf_sink *sink, const struct conf *conf, const void *base,

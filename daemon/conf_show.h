@@ -10,7 +10,7 @@ struct conf_sink {
 	void (*put)(struct conf_sink *sink, const char *text, size_t length);
 };
 
-/* `base`: the pool, or the conf itself for a global key. Puts nothing when it is not given. */
+/* `base`: the pool or queue, or the conf itself for a global key. Puts nothing when it is not given. */
 void conf_show(struct conf_sink *sink, const struct conf *conf, const void *base,
 	       const struct conf_key *key);
 /* `text` in double quotes, escaped. */

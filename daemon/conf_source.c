@@ -24,7 +24,8 @@ void conf_source_free(struct conf_source *src)
 		next = c->next;
 		free(c);
 	}
-	free(src->pools);
+	for (int i = 0; i < CONF_SECTIONS; i++)
+		free(src->in[i].at);
 }
 
 void *conf_source_take(struct conf_source *src, size_t size)
@@ -47,48 +48,58 @@ char *conf_source_copy(struct conf_source *src, const char *text, size_t length)
 	return copy;
 }
 
-static bool grow(struct conf_source *src)
+static bool grow(struct conf_source *src, struct conf_entries *in)
 {
-	uint32_t room = src->pool_room ? src->pool_room * 2 : 16;
-	struct conf_entry *pools;
+	uint32_t room = in->room ? in->room * 2 : 16;
+	struct conf_entry *at;
 
-	if (src->pool_count < src->pool_room)
+	if (in->count < in->room)
 		return true;
-	pools = realloc(src->pools, room * sizeof(*pools));
-	if (!pools)
+	at = realloc(in->at, room * sizeof(*at));
+	if (!at)
 		return out_of_memory(src) != NULL;
-	src->pools = pools;
-	src->pool_room = room;
+	in->at = at;
+	in->room = room;
 	return true;
 }
 
-struct conf_entry *conf_source_add(struct conf_source *src, const char *name, const char *file,
-				   unsigned line)
+/* Whether there may be one more of that name. */
+static bool may_add(struct conf_source *src, enum conf_section section, const char *name,
+		    const char *file, unsigned line)
 {
-	struct conf_entry *p;
+	const struct conf_section_row *row = &conf_sections[section];
+	const struct conf_entries *in = &src->in[section];
 
-	for (uint32_t i = 0; i < src->pool_count; i++) {
-		p = &src->pools[i];
-		if (strcmp(p->name, name) != 0)
+	for (uint32_t i = 0; i < in->count; i++) {
+		if (strcmp(in->at[i].name, name) != 0)
 			continue;
 		conf_errors_add(src->errors, file, line,
-				"pool \"%s\" is already defined at %s:%u; give one of them another "
+				"%s \"%s\" is already defined at %s:%u; give one of them another "
 				"name",
-				name, p->file, p->line);
-		return NULL;
+				row->word, name, in->at[i].file, in->at[i].line);
+		return false;
 	}
-	if (src->pool_count == CREW_POOLS_MAX) {
-		conf_errors_add(src->errors, file, line, "more than %d pools; use fewer",
-				CREW_POOLS_MAX);
-		src->broken = true;
+	if (in->count < row->max)
+		return true;
+	conf_errors_add(src->errors, file, line, "more than %u %s; use fewer", row->max,
+			row->words);
+	src->broken = true;
+	return false;
+}
+
+struct conf_entry *conf_source_add(struct conf_source *src, enum conf_section section,
+				   const char *name, const char *file, unsigned line)
+{
+	struct conf_entries *in = &src->in[section];
+	struct conf_given *keys;
+	struct conf_entry *p;
+
+	if (!may_add(src, section, name, file, line) || !grow(src, in))
 		return NULL;
-	}
-	if (!grow(src))
+	keys = conf_source_take(src, conf_sections[section].key_count * sizeof(*keys));
+	if (!keys)
 		return NULL;
-	p = &src->pools[src->pool_count++];
-	memset(p, 0, sizeof(*p));
-	p->name = name;
-	p->file = file;
-	p->line = line;
+	p = &in->at[in->count++];
+	*p = (struct conf_entry){ .name = name, .file = file, .line = line, .keys = keys };
 	return p;
 }

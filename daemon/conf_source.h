@@ -20,13 +20,17 @@ struct conf_given {
 struct conf_entry {
 	const char *name, *file;
 	unsigned line;
-	struct conf_given keys[CONF_POOL_KEYS];
+	struct conf_given *keys; /* as many as its section has */
+};
+
+struct conf_entries {
+	struct conf_entry *at; /* moves while being read */
+	uint32_t count, room;
 };
 
 struct conf_source {
 	struct conf_given globals[CONF_GLOBAL_KEYS];
-	struct conf_entry *pools; /* CREW_POOLS_MAX of them at most; moves while being read */
-	uint32_t pool_count, pool_room;
+	struct conf_entries in[CONF_SECTIONS];
 	unsigned files;
 	bool broken; /* a file could not be read to its end: what is missing may be there */
 	void *memory;
@@ -37,8 +41,18 @@ void conf_source_free(struct conf_source *src);
 /* Memory that lives as long as the source. NULL: no memory, and said so. */
 void *conf_source_take(struct conf_source *src, size_t size);
 char *conf_source_copy(struct conf_source *src, const char *text, size_t length);
-/* A new pool. NULL when there is one of that name, too many, or no memory: said so. */
-struct conf_entry *conf_source_add(struct conf_source *src, const char *name, const char *file,
-				   unsigned line);
+/* A new pool or queue. NULL when there is one of that name, too many, or no memory: said so. */
+struct conf_entry *conf_source_add(struct conf_source *src, enum conf_section section,
+				   const char *name, const char *file, unsigned line);
+
+static inline struct conf_entry *conf_source_pool(const struct conf_source *src, uint32_t i)
+{
+	return &src->in[CONF_SECTION_POOL].at[i];
+}
+
+static inline uint32_t conf_source_pools(const struct conf_source *src)
+{
+	return src->in[CONF_SECTION_POOL].count;
+}
 
 #endif

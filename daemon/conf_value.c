@@ -13,7 +13,7 @@
 /* What is being read, and where its complaint goes. */
 struct setting {
 	struct conf_build *b;
-	uint32_t pool;
+	uint32_t index; /* of the pool or queue */
 	const struct conf_key *key;
 	struct conf_values values;
 	char *why;
@@ -23,15 +23,20 @@ struct setting {
 /* The field; not to be kept across a call that adds to the block. */
 static void *field(const struct setting *s)
 {
-	char *base = s->pool == CONF_VALUE_GLOBAL ? (char *)conf_build_head(s->b)
-						  : (char *)conf_build_pool(s->b, s->pool);
+	char *base;
 
+	if (s->index == CONF_VALUE_GLOBAL)
+		base = (char *)conf_build_head(s->b);
+	else if (s->key->section == CONF_SECTION_QUEUE)
+		base = (char *)conf_build_queue(s->b, s->index);
+	else
+		base = (char *)conf_build_pool(s->b, s->index);
 	return base + s->key->offset;
 }
 
 static struct conf_pool *pool_of(const struct setting *s)
 {
-	return conf_build_pool(s->b, s->pool);
+	return conf_build_pool(s->b, s->index);
 }
 
 __attribute__((format(printf, 3, 4))) static bool bad(const struct setting *s, const char *value,
@@ -327,6 +332,60 @@ static bool set_log(const struct setting *s)
 	return true;
 }
 
+static bool set_size(const struct setting *s)
+{
+	const char *v = s->values.items[0];
+	char least[32], most[32];
+	uint64_t bytes;
+
+	if (text_size(v, &bytes) < 0)
+		return bad(s, v, "must be a size such as \"64K\", \"512M\" or \"1000\"");
+	if (bytes < (uint64_t)s->key->min || bytes > (uint64_t)s->key->max)
+		return bad(s, v, "must be from %s to %s",
+			   text_size_print(least, sizeof(least), (uint64_t)s->key->min),
+			   text_size_print(most, sizeof(most), (uint64_t)s->key->max));
+	*(uint64_t *)field(s) = bytes;
+	return true;
+}
+
+/* A kind that is known, and not in this program, is told apart from what is wrong. */
+static bool set_kind(const struct setting *s)
+{
+	static const char *const missing[] = {
+		[CONF_QUEUE_MANAGER] = NULL,
+		[CONF_QUEUE_SHARED] = "queues in shared memory are not built into this crewd; use "
+				      "\"manager\"",
+		[CONF_QUEUE_REDIS] = "queues in redis are not built into this crewd; use "
+				     "\"manager\"",
+	};
+	int i = word_index(s->key, s->values.items[0]);
+
+	if (i >= 0 && missing[i])
+		return bad(s, s->values.items[0], "%s", missing[i]);
+	return set_word(s);
+}
+
+static bool set_durable(const struct setting *s)
+{
+	if (!set_bool(s))
+		return false;
+	if (!*(uint8_t *)field(s))
+		return true;
+	*(uint8_t *)field(s) = 0;
+	return bad(s, s->values.items[0],
+		   "durable queues are not built into this crewd; remove it, or say false");
+}
+
+static bool set_queue_name(const struct setting *s)
+{
+	const char *v = s->values.items[0];
+
+	if (!text_name_ok(v))
+		return bad(s, v, "must be a queue's name: 1 to %d of A-Z a-z 0-9 _ . -",
+			   CREW_NAME_MAX);
+	return put_text(s, v);
+}
+
 static bool (*const setters[CONF_TYPE_COUNT_OF])(const struct setting *s) = {
 	[CONF_TYPE_TEXT] = set_text,	   [CONF_TYPE_PATH] = set_path,
 	[CONF_TYPE_COMMAND] = set_command, [CONF_TYPE_ENVIRONMENT] = set_environment,
@@ -336,12 +395,14 @@ static bool (*const setters[CONF_TYPE_COUNT_OF])(const struct setting *s) = {
 	[CONF_TYPE_NICE] = set_nice,	   [CONF_TYPE_SIGNAL] = set_signal,
 	[CONF_TYPE_LIMITS] = set_limits,   [CONF_TYPE_CODES] = set_codes,
 	[CONF_TYPE_LOG] = set_log,	   [CONF_TYPE_TASKS] = set_tasks,
+	[CONF_TYPE_SIZE] = set_size,	   [CONF_TYPE_KIND] = set_kind,
+	[CONF_TYPE_DURABLE] = set_durable, [CONF_TYPE_QUEUE_NAME] = set_queue_name,
 };
 
-bool conf_value_set(struct conf_build *b, uint32_t pool, const struct conf_key *key,
+bool conf_value_set(struct conf_build *b, uint32_t index, const struct conf_key *key,
 		    struct conf_values values, char *why, size_t why_size)
 {
-	struct setting s = { b, pool, key, values, why, why_size };
+	struct setting s = { b, index, key, values, why, why_size };
 
 	if (why_size)
 		why[0] = '\0';
@@ -353,12 +414,12 @@ bool conf_value_set(struct conf_build *b, uint32_t pool, const struct conf_key *
 	return setters[key->type](&s);
 }
 
-bool conf_value_default(struct conf_build *b, uint32_t pool, const struct conf_key *key)
+bool conf_value_default(struct conf_build *b, uint32_t index, const struct conf_key *key)
 {
 	struct conf_values one = { 1, &key->fallback };
-	struct setting s = { .b = b, .pool = pool, .key = key };
+	struct setting s = { .b = b, .index = index, .key = key };
 
 	if (!key->fallback && key->type == CONF_TYPE_COUNT)
 		*(uint32_t *)field(&s) = UINT32_MAX;
-	return !key->fallback || conf_value_set(b, pool, key, one, NULL, 0);
+	return !key->fallback || conf_value_set(b, index, key, one, NULL, 0);
 }

@@ -71,7 +71,7 @@ static void check_apart(const struct who *w, const struct conf_given *at, const 
 
 static void pool_identity(struct who *w, uint32_t i)
 {
-	const struct conf_entry *p = &w->src->pools[i];
+	const struct conf_entry *p = conf_source_pool(w->src, i);
 	const struct conf_given *at = &p->keys[CONF_KEY_USER];
 	const char *user = given_text(at), *group = given_text(&p->keys[CONF_KEY_GROUP]);
 	char why[CONF_USER_WHY];
@@ -189,7 +189,7 @@ void conf_check_identities(struct conf_source *src, struct conf_build *b, bool a
 	manager_identity(&w);
 	run_identity(&w);
 	socket_group(&w);
-	for (uint32_t i = 0; i < src->pool_count; i++) {
+	for (uint32_t i = 0; i < conf_source_pools(src); i++) {
 		pool_identity(&w, i);
 		pool_names(&w, i);
 	}

@@ -33,6 +33,7 @@ struct conn {
 	bool dead;    /* to be freed at the end of the turn */
 	struct buf in, out;
 	size_t searched;
+	struct queue_owner *leases; /* items of queues that it holds; NULL: none ever */
 	struct rpc_call *current; /* the call under way, if it is parked: the next is not started */
 	struct loop_io *io;
 	struct loop_task again; /* there is more to do than one turn should take */

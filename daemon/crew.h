@@ -77,7 +77,8 @@ int crew_forget(struct worker *w);
  * -1 with errno EBUSY. */
 struct crew_plan_row {
 	enum { CREW_ADDED, CREW_CHANGED, CREW_REMOVED, CREW_UNCHANGED } kind;
-	const char *pool; /* "" for keys outside any pool */
+	bool queue;	  /* it is about a queue */
+	const char *pool; /* "" for keys outside any pool or queue */
 	const char *const *keys;
 	unsigned key_count; /* CREW_CHANGED */
 	bool replaces;	    /* its workers are replaced, one after the other */

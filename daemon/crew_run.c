@@ -48,7 +48,7 @@ static bool describe(struct conf_build *b, const struct crew_run *run, const cha
 
 int crew_run_block(const struct crew_run *run, const char *name, bool journal)
 {
-	struct conf_build *b = conf_build_new(1);
+	struct conf_build *b = conf_build_new(1, 0);
 	struct conf *block;
 	size_t size;
 	int fd;

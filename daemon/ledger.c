@@ -11,10 +11,18 @@ struct pool_cell {
 	struct ledger_pool copy[2];
 };
 
+#define QUEUES (CREW_QUEUES_MAX * 2) /* those that were made, and those that were deleted */
+
+struct queue_cell {
+	_Atomic uint32_t current;
+	struct ledger_queue copy[2];
+};
+
 struct ledger {
 	_Atomic uint32_t shutdown;
 	_Atomic int64_t wall_offset;
 	struct pool_cell pools[POOLS];
+	struct queue_cell queues[QUEUES];
 	/* What is read of every slot lies apart from the copies: to look at a page is to have it. */
 	_Atomic uint32_t run[CREW_WORKERS_MAX];
 	_Atomic uint32_t owed[CREW_WORKERS_MAX]; /* twice the tasks owed, and 1 if dirty */
@@ -153,6 +161,67 @@ void ledger_clear_pool(const char *name)
 
 	if (c)
 		atomic_store(&c->current, 0);
+}
+
+/* ---- queues ----------------------------------------------------------------------------------- */
+
+static struct ledger_queue *queue_in_force(struct queue_cell *c)
+{
+	uint32_t current = atomic_load(&c->current);
+
+	return current == 1 || current == 2 ? &c->copy[current - 1] : NULL;
+}
+
+/* As pool_cell(). */
+static struct queue_cell *queue_cell(const char *name, bool or_free)
+{
+	struct queue_cell *vacant = NULL;
+
+	for (unsigned i = 0; i < QUEUES; i++) {
+		struct queue_cell *c = &ledger->queues[i];
+		const struct ledger_queue *r = queue_in_force(c);
+
+		if (r && strcmp(r->name, name) == 0)
+			return c;
+		if (!r && !vacant)
+			vacant = c;
+		if (!r && !c->copy[0].name[0])
+			break;
+	}
+	return or_free ? vacant : NULL;
+}
+
+bool ledger_save_queue(const struct ledger_queue *r)
+{
+	struct queue_cell *c = queue_cell(r->name, true);
+	uint32_t other;
+
+	if (!c)
+		return false;
+	other = atomic_load(&c->current) == 1;
+	c->copy[other] = *r;
+	atomic_store(&c->current, other + 1);
+	return true;
+}
+
+void ledger_clear_queue(const char *name)
+{
+	struct queue_cell *c = queue_cell(name, false);
+
+	if (c)
+		atomic_store(&c->current, 0);
+}
+
+int ledger_queue_at(unsigned i, struct ledger_queue *r)
+{
+	struct queue_cell *c = i < QUEUES ? &ledger->queues[i] : NULL;
+	const struct ledger_queue *in_force = c ? queue_in_force(c) : NULL;
+
+	if (!c || (!in_force && !c->copy[0].name[0]))
+		return -1;
+	if (in_force)
+		*r = *in_force;
+	return in_force != NULL;
 }
 
 enum ledger_shutdown ledger_shutdown(void)

@@ -29,6 +29,14 @@ struct ledger_pool {
 	int32_t scale;
 };
 
+/* A queue that a client has made, or deleted though the configuration has it. */
+struct ledger_queue {
+	char name[CREW_NAME_MAX + 1], dead[CREW_NAME_MAX + 1];
+	uint8_t kind, durable, deleted; /* kind: enum conf_queue_kind */
+	uint32_t maxsize, max_deliveries;
+	uint64_t max_bytes;
+};
+
 /* Size of the memfd; only touched pages cost memory. */
 size_t ledger_size(void);
 /* Maps it. fd < 0: memory of its own (unit tests). 0, or -1 with errno. */
@@ -52,6 +60,12 @@ unsigned ledger_owed(unsigned slot, bool *dirty);
 bool ledger_save_pool(const struct ledger_pool *r);
 bool ledger_load_pool(const char *name, struct ledger_pool *r);
 void ledger_clear_pool(const char *name);
+
+/* Queues by name; saving one when CREW_QUEUES_MAX * 2 are there is refused (false). */
+bool ledger_save_queue(const struct ledger_queue *r);
+void ledger_clear_queue(const char *name);
+/* 1 and the record of cell `i`, from 0 on; 0: that cell is free; -1: so are it and all after it. */
+int ledger_queue_at(unsigned i, struct ledger_queue *r);
 
 /* Set while a shutdown is under way: the next manager goes on with it. */
 enum ledger_shutdown { LEDGER_NO_SHUTDOWN, LEDGER_SHUTDOWN, LEDGER_SHUTDOWN_JOIN };

@@ -16,6 +16,7 @@
 #include "daemon/notify.h"
 #include "daemon/orphan.h"
 #include "daemon/output.h"
+#include "daemon/queue_conf.h"
 #include "daemon/sink.h"
 #include "daemon/taskpool.h"
 #include "lib/clock.h"
@@ -259,6 +260,7 @@ static int start(void)
 	task_init((uint32_t)(hello.started ^ hello.started >> 32) ^ (uint32_t)hello.keeper << 16,
 		  hello.incarnation);
 	rpc_task_init();
+	queue_init((uint32_t)(hello.started ^ hello.started >> 32) ^ hello.incarnation << 20);
 	cgroup_kill = hello.fds[WIRE_FD_CGROUP];
 	setup.root = hello.root;
 	setup.journal = hello.journal;
@@ -268,6 +270,8 @@ static int start(void)
 		return fail("start the thread that writes logs");
 	if (crew_init(&setup, hello.fds[WIRE_FD_CONF]) < 0)
 		return fail("take the configuration");
+	if (queue_conf_init(crew_conf()) < 0)
+		return fail("make the queues");
 	if (notify_init(hello.fds[WIRE_FD_NOTIFY]) < 0)
 		return fail("listen to workers");
 	if (control_init(hello.fds[WIRE_FD_LISTENER], hello.uid, crew_conf()->socket_gid) < 0)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "daemon/conf_plan.h"
 #include "daemon/ledger.h"
+#include "daemon/queue_conf.h"
 #include "lib/log.h"
 
 #define KEYS_MAX 64
@@ -58,8 +59,9 @@ static void free_rows(struct rows *rows)
 	free(rows->row);
 }
 
-static void on_plan(enum conf_plan_kind kind, const char *pool, const char *const *keys,
-		    unsigned key_count, enum conf_class worst, void *arg)
+static struct crew_plan_row plan_row(enum conf_plan_kind kind, const char *name,
+				     const char *const *keys, unsigned key_count,
+				     enum conf_class worst)
 {
 	static const int kinds[] = {
 		[CONF_PLAN_ADDED] = CREW_ADDED,
@@ -67,11 +69,28 @@ static void on_plan(enum conf_plan_kind kind, const char *pool, const char *cons
 		[CONF_PLAN_REMOVED] = CREW_REMOVED,
 		[CONF_PLAN_UNCHANGED] = CREW_UNCHANGED,
 	};
-	struct crew_plan_row row = { .pool = pool, .keys = keys, .key_count = key_count };
+	struct crew_plan_row row = { .pool = name, .keys = keys, .key_count = key_count };
 
 	row.kind = kinds[kind];
 	row.needs_restart = kind == CONF_PLAN_CHANGED && worst == CONF_DAEMON;
 	row.replaces = kind == CONF_PLAN_CHANGED && worst == CONF_RESTART;
+	return row;
+}
+
+static void on_plan(enum conf_plan_kind kind, const char *pool, const char *const *keys,
+		    unsigned key_count, enum conf_class worst, void *arg)
+{
+	struct crew_plan_row row = plan_row(kind, pool, keys, key_count, worst);
+
+	add_row(arg, &row);
+}
+
+static void on_plan_queue(enum conf_plan_kind kind, const char *queue, const char *const *keys,
+			  unsigned key_count, enum conf_class worst, void *arg)
+{
+	struct crew_plan_row row = plan_row(kind, queue, keys, key_count, worst);
+
+	row.queue = true;
 	add_row(arg, &row);
 }
 
@@ -81,6 +100,7 @@ static void make_plan(struct rows *rows, const struct conf *now)
 	unsigned count = conf_plan_global(crew_conf(), now, keys, KEYS_MAX);
 
 	conf_plan(crew_conf(), now, on_plan, rows);
+	conf_plan_queues(crew_conf(), now, on_plan_queue, rows);
 	if (count) {
 		struct crew_plan_row row = { .kind = CREW_CHANGED,
 					     .pool = "",
@@ -107,12 +127,13 @@ static bool prepare(const struct conf *now)
 			return false;
 		p->wanted = def->autostart;
 	}
-	return true;
+	return queue_conf_prepare(now);
 }
 
 /* Takes back prepare(). */
 static void unprepare(void)
 {
+	queue_conf_unprepare();
 	list_foreach(e, next, crew_pools())
 	{
 		struct pool *p = list_entry(e, struct pool, link);
@@ -144,7 +165,8 @@ static void define(const struct conf *now, uint32_t index, bool changed)
 static bool is_changed(const struct rows *rows, const char *pool)
 {
 	for (unsigned i = 0; i < rows->count; i++)
-		if (rows->row[i].kind == CREW_CHANGED && strcmp(rows->row[i].pool, pool) == 0)
+		if (rows->row[i].kind == CREW_CHANGED && !rows->row[i].queue &&
+		    strcmp(rows->row[i].pool, pool) == 0)
 			return true;
 	return false;
 }
@@ -168,11 +190,12 @@ static void move_runs_last(void)
 static void commit(const struct conf *now, const struct rows *rows)
 {
 	for (unsigned i = 0; i < rows->count; i++)
-		if (rows->row[i].kind == CREW_REMOVED)
+		if (rows->row[i].kind == CREW_REMOVED && !rows->row[i].queue)
 			pool_remove(crew_pool(rows->row[i].pool));
 	for (uint32_t i = 0; i < now->pool_count; i++)
 		define(now, i, is_changed(rows, conf_text(now, conf_pool_at(now, i)->name)));
 	move_runs_last();
+	queue_conf_commit(now);
 	crew_put_in_force(now);
 }
 
@@ -214,7 +237,8 @@ static void on_config(int block, uint32_t serial, const char *errors)
 		munmap((void *)(uintptr_t)now, now->size);
 	} else if (crew_is_shutting_down() || !prepare(now)) {
 		unprepare();
-		refuse(now, crew_is_shutting_down() ? "crewd is shutting down\n" : "no memory\n");
+		refuse(now, crew_is_shutting_down() ? "crewd is shutting down\n"
+						    : "no memory, or more queues than may be\n");
 	} else {
 		/* the plan names things of both blocks: the answer comes before the old one may go
 		 */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "daemon/control.h"
+#include "daemon/queue.h"
 #include "lib/bounds.h"
 #include "lib/idl.h"
 #include "lib/log.h"
@@ -14,8 +15,8 @@
 #define TABLE_SIZE 128 /* a power of two, well above the number of methods */
 
 static const struct rpc_method *const nouns[] = { rpc_service_methods, rpc_manager_methods,
-						  rpc_worker_methods, rpc_pool_methods,
-						  rpc_task_methods };
+						  rpc_worker_methods,  rpc_pool_methods,
+						  rpc_task_methods,    rpc_queue_methods };
 static const struct rpc_method *table[TABLE_SIZE];
 
 static unsigned hash(const char *s)
@@ -196,6 +197,8 @@ void rpc_conn_gone(struct conn *conn)
 	conn->current = NULL;
 	if (call)
 		call_free(call);
+	queue_owner_gone(conn->leases);
+	conn->leases = NULL;
 }
 
 void rpc_conn_drained(struct conn *conn)
@@ -358,6 +361,13 @@ static void begin(struct rpc_call *call)
 		m->handle(call);
 }
 
+static bool takes_text(const struct rpc_call *call)
+{
+	const struct rpc_method *m = *table_at(call->message.method);
+
+	return m && m->by_text;
+}
+
 bool rpc_dispatch(struct conn *conn, const char *text, size_t len)
 {
 	struct rpc_call *call;
@@ -369,6 +379,11 @@ bool rpc_dispatch(struct conn *conn, const char *text, size_t len)
 		return false;
 	if (message_read_call(text, len, &call->message, &why) < 0) {
 		log_debug("control", "a client's call is malformed: %s", why);
+		call_free(call);
+		return false;
+	}
+	if (call->message.overflow && !takes_text(call)) {
+		log_debug("control", "a client's call is malformed: a number is too large");
 		call_free(call);
 		return false;
 	}

@@ -40,11 +40,12 @@ struct rpc_method {
 	void (*handle)(struct rpc_call *call);
 	bool writes;	 /* needs permission */
 	bool needs_more; /* ExpectedMore without `more` */
+	bool by_text;	 /* takes values by their text, numbers of any size among them */
 };
 
 /* Tables of the nouns, each ended by a row with name NULL. */
 extern const struct rpc_method rpc_service_methods[], rpc_manager_methods[], rpc_worker_methods[],
-	rpc_pool_methods[], rpc_task_methods[];
+	rpc_pool_methods[], rpc_task_methods[], rpc_queue_methods[];
 
 /* What parked calls wait for. */
 enum rpc_key {
@@ -54,6 +55,8 @@ enum rpc_key {
 	RPC_KEY_EVENTS,	 /* nothing: events are written as they come */
 	RPC_KEY_NEXT,	 /* the next turn: a long answer goes out in parts */
 	RPC_KEY_RELOAD,	 /* nothing: the reload's end replies */
+	RPC_KEY_QUEUES,	 /* nothing: the queue's answer replies */
+	RPC_KEY_LEASES,	 /* a lease has ended */
 	RPC_KEY_COUNT
 };
 /* A call with `oneway` is over here instead. `state` and `drop` are set before. */

@@ -140,12 +140,12 @@ static void forget_reloader(struct rpc_call *call)
 }
 
 static void write_names(struct json_writer *json, const char *key, const struct crew_plan *plan,
-			int kind)
+			int kind, bool queue)
 {
 	jw_key(json, key);
 	jw_array(json);
 	for (unsigned i = 0; i < plan->count; i++)
-		if ((int)plan->rows[i].kind == kind)
+		if ((int)plan->rows[i].kind == kind && plan->rows[i].queue == queue)
 			jw_string(json, plan->rows[i].pool);
 	jw_end_array(json);
 }
@@ -153,7 +153,7 @@ static void write_names(struct json_writer *json, const char *key, const struct 
 static void write_change(struct json_writer *json, const struct crew_plan_row *row)
 {
 	jw_object(json);
-	jw_key(json, "pool");
+	jw_key(json, row->queue ? "queue" : "pool");
 	jw_string(json, row->pool);
 	jw_key(json, "keys");
 	jw_array(json);
@@ -165,20 +165,40 @@ static void write_change(struct json_writer *json, const struct crew_plan_row *r
 	jw_end_object(json);
 }
 
+/* The members about pools, or about queues. */
+static void write_plan(struct json_writer *json, const struct crew_plan *plan, bool queue)
+{
+	write_names(json, "added", plan, CREW_ADDED, queue);
+	jw_key(json, "changed");
+	jw_array(json);
+	for (unsigned i = 0; i < plan->count; i++)
+		if (plan->rows[i].kind == CREW_CHANGED && plan->rows[i].queue == queue)
+			write_change(json, &plan->rows[i]);
+	jw_end_array(json);
+	write_names(json, "removed", plan, CREW_REMOVED, queue);
+	write_names(json, "unchanged", plan, CREW_UNCHANGED, queue);
+}
+
+static bool has_queues(const struct crew_plan *plan)
+{
+	for (unsigned i = 0; i < plan->count; i++)
+		if (plan->rows[i].queue)
+			return true;
+	return false;
+}
+
 static void reply_plan(struct rpc_call *call, const struct crew_plan *plan)
 {
 	struct json_writer *json = rpc_reply(call);
 
 	jw_object(json);
-	write_names(json, "added", plan, CREW_ADDED);
-	jw_key(json, "changed");
-	jw_array(json);
-	for (unsigned i = 0; i < plan->count; i++)
-		if (plan->rows[i].kind == CREW_CHANGED)
-			write_change(json, &plan->rows[i]);
-	jw_end_array(json);
-	write_names(json, "removed", plan, CREW_REMOVED);
-	write_names(json, "unchanged", plan, CREW_UNCHANGED);
+	write_plan(json, plan, false);
+	if (has_queues(plan)) {
+		jw_key(json, "queues");
+		jw_object(json);
+		write_plan(json, plan, true);
+		jw_end_object(json);
+	}
 	jw_end_object(json);
 	rpc_reply_end(call, false);
 }

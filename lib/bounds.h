@@ -31,6 +31,12 @@
 #define CREW_PREFETCH_MAX     100000		  /* tasks ahead of one worker's answers */
 #define CREW_TASK_TABLE_MAX   1000000		  /* tasks of all pools, ended ones too ... */
 #define CREW_TASK_BYTES_MAX   (512 * 1024 * 1024) /* ... and the memory they take */
-#define CREW_RESULT_MAX	      (1024 * 1024)	  /* result of one task */
+#define CREW_QUEUES_MAX	      4096
+#define CREW_QUEUE_ITEMS_MAX  10000000		   /* `maxsize` of one queue */
+#define CREW_QUEUE_BYTES_MAX  (512 * 1024 * 1024L) /* memory that the items of all queues take */
+#define CREW_QUEUE_HELD_MAX   (256 * 1024 * 1024L) /* memory of items that wait to be put */
+#define CREW_QUEUE_MANY_MAX   10000		   /* items of one GetMany or PutMany */
+#define CREW_DELIVERIES_MAX   1000000		   /* of one item */
+#define CREW_RESULT_MAX	      (1024 * 1024)	   /* result of one task */
 
 #endif

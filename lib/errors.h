@@ -44,7 +44,16 @@ enum crew_exit {
 	X(WORKER_DIED, "io.crewd.Pool.WorkerDied", CREW_EXIT_FAILED)                               \
 	X(TASK_TOO_BIG, "io.crewd.Pool.TooBig", CREW_EXIT_FAILED)                                  \
 	X(TASK_BAD_ANSWER, "io.crewd.Pool.BadAnswer", CREW_EXIT_FAILED)                            \
-	X(TASK_LOST, "io.crewd.Pool.Lost", CREW_EXIT_FAILED)
+	X(TASK_LOST, "io.crewd.Pool.Lost", CREW_EXIT_FAILED)                                       \
+	X(NO_SUCH_QUEUE, "io.crewd.Queue.NoSuchQueue", CREW_EXIT_NO_SUCH)                          \
+	X(NO_SUCH_LEASE, "io.crewd.Queue.NoSuchLease", CREW_EXIT_NO_SUCH)                          \
+	X(QUEUE_FULL, "io.crewd.Queue.Full", CREW_EXIT_TRY_LATER)                                  \
+	X(QUEUE_EMPTY, "io.crewd.Queue.Empty", CREW_EXIT_TRY_LATER)                                \
+	X(QUEUE_EXISTS, "io.crewd.Queue.Exists", CREW_EXIT_FAILED)                                 \
+	X(QUEUE_WRONG_KIND, "io.crewd.Queue.WrongKind", CREW_EXIT_FAILED)                          \
+	X(QUEUE_TIMED_OUT, "io.crewd.Queue.TimedOut", CREW_EXIT_TIME_OVER)                         \
+	X(QUEUE_TOO_MANY_DONE, "io.crewd.Queue.TooManyDone", CREW_EXIT_FAILED)                     \
+	X(QUEUE_UNAVAILABLE, "io.crewd.Queue.BackendUnavailable", CREW_EXIT_TRY_LATER)
 
 enum crew_error {
 	CREW_OK,

@@ -3,6 +3,7 @@
 #include "lib/message.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,79 @@ static bool nesting_ok(const char *text, size_t len, int max)
 	return true;
 }
 
-static json_t *parse(const char *text, size_t len, const char **why)
+static size_t digits(const char *text, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && text[n] >= '0' && text[n] <= '9')
+		n++;
+	return n;
+}
+
+/* Whether all of it is a number, by JSON's grammar: what is none must not be hidden from the parser. */
+static bool is_number(const char *text, size_t len)
+{
+	size_t i = len && text[0] == '-', n = digits(text + i, len - i);
+
+	if (!n || (n > 1 && text[i] == '0'))
+		return false;
+	i += n;
+	if (i < len && text[i] == '.') {
+		n = digits(text + i + 1, len - i - 1);
+		if (!n)
+			return false;
+		i += n + 1;
+	}
+	if (i == len)
+		return true;
+	if (text[i] != 'e' && text[i] != 'E')
+		return false;
+	i++;
+	if (i < len && (text[i] == '+' || text[i] == '-'))
+		i++;
+	n = digits(text + i, len - i);
+	return n && i + n == len;
+}
+
+/* A number that is too large becomes an empty object of the same length: no reader of parameters takes that. */
+static void mask(size_t at, size_t len, void *arg)
+{
+	char *text = (char *)arg + at;
+	bool large;
+
+	errno = 0;
+	if (memchr(text, '.', len) || memchr(text, 'e', len) || memchr(text, 'E', len))
+		large = isinf(strtod(text, NULL)) != 0;
+	else
+		large = strtoll(text, NULL, 10) != 0 && errno == ERANGE;
+	if (!large || !is_number(text, len))
+		return;
+	memset(text, ' ', len);
+	text[0] = '{';
+	text[len - 1] = '}';
+}
+
+/* `nesting`: what is left of it must allow for the objects that stand for numbers. */
+static json_t *load(const char *text, size_t len, int nesting, size_t flags, bool *overflow,
+		    json_error_t *error)
+{
+	json_t *root = json_loadb(text, len, flags, error);
+	char *copy;
+
+	*overflow = !root && json_error_code(error) == json_error_numeric_overflow;
+	copy = *overflow ? malloc(len + 1) : NULL;
+	if (!copy)
+		return root;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	json_slice_numbers((struct json_slice){ text, len }, mask, copy);
+	if (nesting_ok(copy, len, nesting))
+		root = json_loadb(copy, len, flags, error);
+	free(copy);
+	return root;
+}
+
+static json_t *parse(const char *text, size_t len, size_t flags, bool *overflow, const char **why)
 {
 	json_error_t error;
 	json_t *root;
@@ -51,7 +124,7 @@ static json_t *parse(const char *text, size_t len, const char **why)
 		*why = "nested too deeply";
 		return NULL;
 	}
-	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+	root = load(text, len, CREW_NESTING_MAX, JSON_REJECT_DUPLICATES | flags, overflow, &error);
 	if (!root || !json_is_object(root)) {
 		json_decref(root);
 		*why = root ? "not a JSON object" : "not JSON";
@@ -93,8 +166,8 @@ static const char *take_member(struct message_call *call, const char *key, json_
 								     : "a flag is not a boolean";
 	}
 	if (strcmp(key, "method") == 0) {
-		call->method = json_string_value(value);
-		return call->method ? NULL : "method is not a string";
+		call->method = json_is_plain(value) ? json_string_value(value) : NULL;
+		return call->method ? NULL : "method is not a string without NUL";
 	}
 	if (strcmp(key, "parameters") == 0)
 		return take_params(value, &call->params) ? NULL : "parameters is not an object";
@@ -122,9 +195,11 @@ static const char *take_call(struct message_call *call)
 int message_read_call(const char *text, size_t len, struct message_call *call, const char **why)
 {
 	memset(call, 0, sizeof(*call));
-	call->root = parse(text, len, why);
+	/* Strings with U+0000 are for readers of parameters to refuse. */
+	call->root = parse(text, len, JSON_ALLOW_NUL, &call->overflow, why);
 	if (!call->root)
 		return -1;
+	call->text = (struct json_slice){ text, len };
 	*why = take_call(call);
 	if (!*why)
 		return 0;
@@ -141,15 +216,24 @@ void message_call_free(struct message_call *call)
 /* Replies may be larger than calls: their bound is that of the output. */
 int message_read_reply(const char *text, size_t len, struct message_reply *reply, const char **why)
 {
+	bool overflow;
 	json_error_t error;
 	json_t *value;
+	char *copy;
 
 	memset(reply, 0, sizeof(*reply));
 	*why = "not a reply";
-	if (!nesting_ok(text, len, CREW_NESTING_MAX))
+	/* What was the item of a call may be one of the items of a reply. */
+	if (!nesting_ok(text, len, CREW_NESTING_MAX + 1))
 		return -1;
+	copy = malloc(len + 1);
+	if (!copy)
+		return -1;
+	memcpy(copy, text, len);
+	reply->text = (struct json_slice){ copy, len };
 	/* A task's result may be any string, one with U+0000 too. */
-	reply->root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	reply->root = load(text, len, CREW_NESTING_MAX + 1, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+			   &overflow, &error);
 	value = json_object_get(reply->root, "error");
 	reply->error = json_string_value(value);
 	reply->continues = json_is_true(json_object_get(reply->root, "continues"));
@@ -164,7 +248,16 @@ int message_read_reply(const char *text, size_t len, struct message_reply *reply
 void message_reply_free(struct message_reply *reply)
 {
 	json_decref(reply->root);
+	free((char *)(uintptr_t)reply->text.text);
 	memset(reply, 0, sizeof(*reply));
+}
+
+bool message_param_text(struct json_slice message, const char *name, struct json_slice *value)
+{
+	struct json_slice params;
+
+	return json_slice_member(message, "parameters", &params) &&
+	       json_slice_member(params, name, value);
 }
 
 void message_response_free(struct message_response *r)
@@ -194,15 +287,17 @@ static const char *take_response(struct message_response *r)
 int message_read_response(const char *text, size_t len, struct message_response *r,
 			  const char **why)
 {
+	bool overflow;
+
 	memset(r, 0, sizeof(*r));
 	r->has_id = len <= CREW_MESSAGE_MAX &&
 		    json_plain_response(text, len, &r->id, &r->plain, &r->plain_len);
 	if (r->has_id)
 		return 0;
-	r->root = parse(text, len, why);
+	r->root = parse(text, len, 0, &overflow, why);
 	if (!r->root)
 		return -1;
-	*why = take_response(r);
+	*why = overflow ? "a number is too large" : take_response(r);
 	if (!*why)
 		return 0;
 	message_response_free(r);
@@ -367,6 +462,11 @@ static bool was_asked(const struct params *p, const char *name)
 		if (strcmp(p->asked[i], name) == 0)
 			return true;
 	return false;
+}
+
+void params_forget(struct params *p, const char *name)
+{
+	json_object_del(p->object, name);
 }
 
 bool params_done(struct params *p)
@@ -557,7 +657,8 @@ char json_kind(const struct json_t *value)
 	return value ? kinds[json_typeof(value)] : 'n';
 }
 
-struct json_t *json_read(const char *text, size_t len, int spare, const char **why)
+static json_t *read_value(const char *text, size_t len, int spare, size_t flags, bool *overflow,
+			  const char **why)
 {
 	static __thread char space[JSON_ERROR_TEXT_LENGTH + 64];
 	json_error_t error;
@@ -566,12 +667,34 @@ struct json_t *json_read(const char *text, size_t len, int spare, const char **w
 	*why = "nested too deeply";
 	if (!nesting_ok(text, len, CREW_NESTING_MAX - spare))
 		return NULL;
-	value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+	value = load(text, len, CREW_NESTING_MAX - spare,
+		     JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, overflow, &error);
+	*why = "not JSON: a number is too large";
 	if (value)
 		return value;
 	snprintf(space, sizeof(space), "not JSON: column %d: %s", error.column, error.text);
 	*why = space;
 	return NULL;
+}
+
+struct json_t *json_read(const char *text, size_t len, int spare, const char **why)
+{
+	bool overflow;
+	json_t *value = read_value(text, len, spare, 0, &overflow, why);
+
+	if (!overflow)
+		return value;
+	json_decref(value);
+	return NULL;
+}
+
+bool json_valid(const char *text, size_t len, int spare, const char **why)
+{
+	bool overflow;
+	json_t *value = read_value(text, len, spare, JSON_ALLOW_NUL, &overflow, why);
+
+	json_decref(value);
+	return value != NULL;
 }
 
 void json_free(struct json_t *value)

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "lib/buf.h"
+#include "lib/json_slice.h"
 #include "lib/json_writer.h"
 
 struct json_t; /* jansson's */
@@ -22,6 +23,10 @@ struct message_call {
 	const char *method;    /* inside root */
 	struct json_t *params; /* inside root; NULL when absent, null or {} */
 	bool more, oneway, upgrade;
+	/* Some numbers are too large for the tree, which has {} instead: only who takes values by their text
+	 * may go on. */
+	bool overflow;
+	struct json_slice text; /* as it came; the caller's */
 };
 
 /* 0; or -1 when the text is no call (then the connection is to be closed), *why says it (static).
@@ -34,9 +39,13 @@ struct message_reply {
 	const char *error;     /* NULL: no error; inside root */
 	struct json_t *params; /* inside root; NULL when absent */
 	bool continues;
+	struct json_slice text; /* as it came; owned */
 };
 int message_read_reply(const char *text, size_t len, struct message_reply *reply, const char **why);
 void message_reply_free(struct message_reply *reply);
+
+/* The text of a member of the parameters, with its numbers as they were written. */
+bool message_param_text(struct json_slice message, const char *name, struct json_slice *value);
 
 /* A JSON-RPC 2.0 response: exactly one of plain, result and error is not NULL. */
 struct message_response {
@@ -85,6 +94,9 @@ bool params_value(struct params *p, const char *name, bool required, struct json
 bool params_array(struct params *p, const char *name, bool required, struct json_t **out);
 /* A string that may have NUL inside. */
 bool params_bytes(struct params *p, const char *name, const char **out, size_t *len);
+/* The tree of that parameter is not needed any more: a call that waits for long should not hold it. To be called
+ * after params_done(). */
+void params_forget(struct params *p, const char *name);
 /* True if nothing was wrong and no unknown parameter is there; else `bad` is set. */
 bool params_done(struct params *p);
 
@@ -131,5 +143,7 @@ char *json_text(const struct json_t *value);
  * wrong (until the next call). */
 struct json_t *json_read(const char *text, size_t len, int spare, const char **why);
 void json_free(struct json_t *value); /* NULL is fine */
+/* Whether it is a value, whatever the size of its numbers; else *why as above. */
+bool json_valid(const char *text, size_t len, int spare, const char **why);
 
 #endif

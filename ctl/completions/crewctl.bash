@@ -22,6 +22,10 @@ _crewctl_tasks() { # IDs
 	_crewctl_ask tasks | awk '{ print $1 }'
 }
 
+_crewctl_queues() {
+	_crewctl_ask queue list | awk '{ print $1 }'
+}
+
 _crewctl_verb() {
 	local i
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -40,7 +44,7 @@ _crewctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb='' verb_at=0 words='' i
 	local verbs='status start terminate stop kill signal restart is-alive join run forget scale
-		logs reload shutdown apply apply-async map result tasks cancel close events help'
+		logs reload shutdown apply apply-async map result tasks cancel close queue events help'
 
 	COMPREPLY=()
 	case $prev in
@@ -92,6 +96,27 @@ _crewctl() {
 		;;
 	cancel) words=$(_crewctl_tasks) ;;
 	tasks | close) words=$(_crewctl_pools) ;;
+	queue)
+		case $prev in
+		--timeout | --maxsize | --max-bytes | --max-deliveries) return ;;
+		--kind) words=manager ;;
+		--dead) words=$(_crewctl_queues) ;;
+		*)
+			if ((COMP_CWORD == verb_at + 1)); then
+				words='create delete list put get qsize empty full task-done join'
+			else
+				case ${COMP_WORDS[verb_at + 1]} in
+				create) words='--maxsize --max-bytes --kind --durable --dead --max-deliveries' ;;
+				list) ;;
+				put) words="--no-wait --timeout --json-item $(_crewctl_queues)" ;;
+				get) words="--no-wait --timeout $(_crewctl_queues)" ;;
+				join) words="--timeout $(_crewctl_queues)" ;;
+				*) words=$(_crewctl_queues) ;;
+				esac
+			fi
+			;;
+		esac
+		;;
 	reload) words=--dry-run ;;
 	shutdown) words=--join ;;
 	run)

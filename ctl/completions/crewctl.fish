@@ -1,7 +1,7 @@
 # Completion of crewctl for fish: verbs and options; names of workers and pools, asked of the daemon.
 
 set -l verbs status start terminate stop kill signal restart is-alive join run forget scale logs reload \
-    shutdown apply apply-async map result tasks cancel close events help
+    shutdown apply apply-async map result tasks cancel close queue events help
 
 function __crewctl_ask
     set -l socket
@@ -26,6 +26,12 @@ end
 function __crewctl_tasks
     __crewctl_ask tasks | awk '{ print $1 }'
 end
+
+function __crewctl_queues
+    __crewctl_ask queue list | awk '{ print $1 }'
+end
+
+set -l queue_verbs create delete list put get qsize empty full task-done join
 
 complete -c crewctl -f
 complete -c crewctl -s s -l socket -r -F -d 'control socket'
@@ -54,10 +60,11 @@ complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a result -d 'wa
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a tasks -d 'the tasks that wait or run'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a cancel -d 'take a task back, or end it'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a close -d 'take no more tasks; workers end when all is done'
+complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a queue -d 'what there is to do with queues'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a events -d 'a line for each change of state'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a help -d 'tell more of a verb'
 
-complete -c crewctl -n '__fish_seen_subcommand_from status start terminate stop kill signal restart is-alive join forget logs' \
+complete -c crewctl -n 'not __fish_seen_subcommand_from queue; and __fish_seen_subcommand_from status start terminate stop kill signal restart is-alive join forget logs' \
     -a '(__crewctl_names)'
 complete -c crewctl -n '__fish_seen_subcommand_from scale apply apply-async map tasks close' -a '(__crewctl_pools)'
 complete -c crewctl -n '__fish_seen_subcommand_from result cancel' -a '(__crewctl_tasks)'
@@ -85,3 +92,19 @@ complete -c crewctl -n '__fish_seen_subcommand_from map' -l joblog -r -F -d 'a l
 complete -c crewctl -n '__fish_seen_subcommand_from map' -l json-lines -d 'lines are JSON'
 complete -c crewctl -n '__fish_seen_subcommand_from map' -l progress -d 'show a bar'
 complete -c crewctl -n '__fish_seen_subcommand_from map' -l no-progress -d 'show no bar'
+
+set -l in_queue '__fish_seen_subcommand_from queue'
+complete -c crewctl -n "$in_queue; and not __fish_seen_subcommand_from $queue_verbs" -a "$queue_verbs"
+complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from delete put get qsize empty full task-done join" \
+    -a '(__crewctl_queues)'
+complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from put get" -l no-wait -d 'return at once'
+complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from put get join" -l timeout -x -d 'how long to wait'
+complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from put" -l json-item -d 'the item is JSON'
+complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l maxsize -x -d 'the most items'
+complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l max-bytes -x -d 'the most bytes'
+complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l kind -x -a manager -d 'what keeps its items'
+complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l durable -d 'on disk before a put is answered'
+complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l dead -x -a '(__crewctl_queues)' \
+    -d 'where items go that are never done'
+complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l max-deliveries -x \
+    -d 'how often an item is lent'

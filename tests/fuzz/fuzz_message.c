@@ -39,11 +39,11 @@ static int nesting(const char *text)
 	return most;
 }
 
-static char *text_within_bounds(const struct json_t *root)
+static char *text_within_bounds(const struct json_t *root, int most)
 {
 	char *text = json_text(root);
 
-	must(text && nesting(text) <= CREW_NESTING_MAX);
+	must(text && nesting(text) <= most);
 	return text;
 }
 
@@ -67,6 +67,44 @@ static void read_parameters(struct json_t *object)
 	free(list);
 	if (!params_done(&p))
 		must(p.bad && p.bad_why);
+}
+
+/* The text of each member reads as the member itself, with and without its white space. */
+static void take_slice(const struct message_call *call, const char *name)
+{
+	const struct json_t *value = json_get(call->params, name);
+	struct json_slice slice;
+	char *compact, *text, *again;
+	struct json_t *read;
+	const char *why;
+	size_t len;
+
+	must(message_param_text(call->text, name, &slice) == (value != NULL));
+	if (!value)
+		return;
+	compact = malloc(slice.len + 1);
+	must(compact && slice.text >= call->text.text &&
+	     slice.text + slice.len <= call->text.text + call->text.len);
+	len = json_slice_compact(slice, compact);
+	must(len <= slice.len && json_valid(slice.text, slice.len, 0, &why) &&
+	     json_valid(compact, len, 0, &why));
+	/* A tree that text with U+0000, or with numbers too large, is read from by no other way. */
+	read = call->overflow ? NULL : json_read(compact, len, 0, &why);
+	text = json_text(value);
+	again = read ? json_text(read) : NULL;
+	must(!again || strcmp(text, again) == 0);
+	free(again);
+	free(text);
+	json_free(read);
+	free(compact);
+}
+
+static void take_slices(const struct message_call *call)
+{
+	static const char *const names[] = { "n", "t", "s", "b", "l", "item", "items", "name" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		take_slice(call, names[i]);
 }
 
 /* Numbers may be longer than they were when they are written again: then it may be too long for a call. */
@@ -106,7 +144,8 @@ static void as_call(const char *text, size_t len)
 	}
 	must(len <= CREW_MESSAGE_MAX);
 	must(call.method && call.more + call.oneway + call.upgrade <= 1);
-	free(text_within_bounds(call.root));
+	free(text_within_bounds(call.root, CREW_NESTING_MAX));
+	take_slices(&call);
 	read_parameters(call.params);
 	params = call.params ? json_text(call.params) : NULL;
 	write_again(&call, params);
@@ -124,7 +163,7 @@ static void as_reply(const char *text, size_t len)
 		must(why && !reply.root);
 		return;
 	}
-	again = text_within_bounds(reply.root);
+	again = text_within_bounds(reply.root, CREW_NESTING_MAX + 1);
 	must(message_read_reply(again, strlen(again), &second, &why) == 0);
 	must(!reply.error == !second.error && reply.continues == second.continues);
 	must(!reply.error || strcmp(reply.error, second.error) == 0);

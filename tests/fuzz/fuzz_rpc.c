@@ -4,11 +4,31 @@
 #include <string.h>
 #include <stdlib.h>
 #include "daemon/control.h"
+#include "daemon/ledger.h"
+#include "daemon/queue_kind.h"
 #include "lib/bounds.h"
 #include "tests/unit/fake_crew.h"
 #include "tests/unit/fake_loop.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* A queue "q" with room for one item. */
+static void make_queue(void)
+{
+	static const struct queue_settings set = { .maxsize = 1,
+						   .max_bytes = 100,
+						   .max_deliveries = 2 };
+	static bool ready;
+	struct queue *q;
+
+	if (!ready && ledger_init(-1) < 0)
+		abort();
+	ready = true;
+	ledger_clear_queue("q");
+	queue_init(1);
+	if (queue_create("q", &queue_manager, &set, &q) != QUEUE_OK)
+		abort();
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -21,11 +41,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text[size] = '\0';
 	conn.dead = true; /* nothing is sent */
 	fake_crew_reset();
+	make_queue();
 	rpc_dispatch(&conn, text, strlen(text));
 	fake_loop_turn();
 	rpc_conn_gone(&conn);
 	if (fake_busy)
 		fake_reload_done(NULL, "");
+	queue_close();
 	buf_free(&conn.out);
 	free(text);
 	return 0;

@@ -14,6 +14,7 @@
 #include "daemon/ledger.h"
 #include "daemon/loop.h"
 #include "daemon/taskpool.h"
+#include "daemon/queue.h"
 
 struct fake_slot fake_slots[CREW_WORKERS_MAX];
 unsigned fake_shut_down, fake_changes;
@@ -465,13 +466,14 @@ void fake_crew(struct conf *block, size_t size)
 	struct crew_setup setup = { .events = &events };
 
 	observe_tasks();
+	queue_init(1);
 	assert_int_equal(crew_init(&setup, memfd_of(block, size)), 0);
 	fake_turn();
 }
 
 struct conf *fake_block(uint32_t pools, void (*describe)(struct conf_build *b), size_t *size)
 {
-	struct conf_build *b = conf_build_new(pools);
+	struct conf_build *b = conf_build_new(pools, 0);
 	struct conf *block;
 
 	assert_non_null(b);

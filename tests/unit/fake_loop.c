@@ -12,7 +12,7 @@ struct loop_io {
 };
 
 #define IOS    2048
-#define TIMERS 64
+#define TIMERS 2048
 #define TURNS  20
 
 static struct loop_io *ios[IOS];

@@ -63,7 +63,16 @@ static const char every_key[] =
 	"  max-tasks-per-worker = 7\n"
 	"  prefetch = 100000\n"
 	"  result-ttl = \"1d 1ms\"\n"
-	"}\n";
+	"}\n"
+	"queue \"orders\" {\n"
+	"  kind = manager\n"
+	"  maxsize = 1000\n"
+	"  max-bytes = 2M\n"
+	"  durable = off\n"
+	"  dead = lost\n"
+	"  max-deliveries = 3\n"
+	"}\n"
+	"queue lost {}\n";
 
 static void test_every_key_is_here(void **state)
 {
@@ -73,6 +82,38 @@ static void test_every_key_is_here(void **state)
 		snprintf(line, sizeof(line), "\n  %s = ", conf_pool_keys[k].name);
 		assert_non_null(strstr(every_key, line));
 	}
+	for (unsigned k = 0; k < CONF_QUEUE_KEYS; k++) {
+		char line[64];
+		snprintf(line, sizeof(line), "\n  %s = ", conf_queue_keys[k].name);
+		/* the others are for kinds that are not built in */
+		assert_int_equal(strstr(every_key, line) != NULL,
+				 conf_key_applies(&conf_queue_keys[k], CONF_QUEUE_MANAGER));
+	}
+}
+
+static void test_queue_values(void **state)
+{
+	struct conf *c = files_conf(every_key);
+	const struct conf_queue *q = conf_queue_at(c, 0);
+
+	(void)state;
+	assert_int_equal(c->queue_count, 2);
+	assert_string_equal(conf_text(c, q->name), "orders");
+	assert_string_equal(conf_text(c, q->file), "t.conf");
+	assert_int_equal(q->line, 48);
+	assert_int_equal(q->kind, CONF_QUEUE_MANAGER);
+	assert_int_equal(q->maxsize, 1000);
+	assert_int_equal(q->max_bytes, 2 << 20);
+	assert_false(q->durable);
+	assert_string_equal(conf_text(c, q->dead), "lost");
+	assert_int_equal(q->max_deliveries, 3);
+	assert_int_equal(q->path, 0);
+	q = conf_queue_at(c, 1);
+	assert_int_equal(q->maxsize, 0);
+	assert_int_equal(q->max_bytes, 64 << 20);
+	assert_int_equal(q->max_deliveries, 5);
+	assert_int_equal(q->dead, 0);
+	free(c);
 }
 
 static void test_global_values(void **state)
@@ -438,21 +479,14 @@ static void test_comments(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_every_key_is_here),
-		TEST(test_global_values),
-		TEST(test_process_values),
-		TEST(test_limit_values),
-		TEST(test_policy_values),
-		TEST(test_task_values),
-		TEST(test_inherited_without_use),
-		TEST(test_pool_defaults),
-		TEST(test_global_defaults),
-		TEST(test_as_root),
-		TEST(test_inherit_before_defaults),
-		TEST(test_include),
-		TEST(test_print),
-		TEST(test_print_text),
-		TEST(test_no_variables),
+		TEST(test_every_key_is_here), TEST(test_queue_values),
+		TEST(test_global_values),     TEST(test_process_values),
+		TEST(test_limit_values),      TEST(test_policy_values),
+		TEST(test_task_values),	      TEST(test_inherited_without_use),
+		TEST(test_pool_defaults),     TEST(test_global_defaults),
+		TEST(test_as_root),	      TEST(test_inherit_before_defaults),
+		TEST(test_include),	      TEST(test_print),
+		TEST(test_print_text),	      TEST(test_no_variables),
 		TEST(test_comments),
 	};
 

@@ -53,8 +53,8 @@ static void test_grammar(void **state)
 						    "{\n" },
 		{ "pool a { command = {\"x\"", "t.conf:1: the file ends where , or } should "
 					       "follow\n" },
-		{ "}", "t.conf:1: a key, pool or include expected instead of }\n" },
-		{ "\"socket\" = /x", "t.conf:1: a key, pool or include expected instead of "
+		{ "}", "t.conf:1: a key, pool, queue or include expected instead of }\n" },
+		{ "\"socket\" = /x", "t.conf:1: a key, pool, queue or include expected instead of "
 				     "\"socket\"\n" },
 		{ "pool a = 3", "t.conf:1: { expected instead of =\n" },
 		{ "pool {}", "t.conf:1: the pool's name expected instead of {\n" },
@@ -107,17 +107,19 @@ static void test_names(void **state)
 static void test_unknown(void **state)
 {
 	static const struct bad rows[] = {
-		{ "soket = /x", "t.conf:1: unknown key \"soket\" outside of pools; did you mean "
-				"\"socket\"?\n" },
+		{ "soket = /x",
+		  "t.conf:1: unknown key \"soket\" outside of pools and queues; did you mean "
+		  "\"socket\"?\n" },
 		{ "pool a {\n" C "worker = 3 }", "t.conf:3: unknown key \"worker\" in a pool; did "
 						 "you mean \"workers\"?\n" },
 		{ "pool a {\n" C "queue = q }", "t.conf:3: unknown key \"queue\" in a pool; "
 						"crewd.conf(5) has them all\n" },
-		{ "workers = 3", "t.conf:1: unknown key \"workers\" outside of pools; "
+		{ "workers = 3", "t.conf:1: unknown key \"workers\" outside of pools and queues; "
 				 "crewd.conf(5) has them all\n" },
-		{ "\nqueue \"q\" { a = {1}\n b {} }\nsoket = 1",
-		  "t.conf:2: unknown section \"queue\"; only \"pool\" is known\n"
-		  "t.conf:4: unknown key \"soket\" outside of pools; did you mean \"socket\"?\n" },
+		{ "\nqeue \"q\" { a = {1}\n b {} }\nsoket = 1",
+		  "t.conf:2: unknown section \"qeue\"; only \"pool\" and \"queue\" are known\n"
+		  "t.conf:4: unknown key \"soket\" outside of pools and queues; did you mean "
+		  "\"socket\"?\n" },
 	};
 
 	(void)state;
@@ -358,7 +360,8 @@ static void test_all_in_one_go(void **state)
 		"include(\"d/*.conf\")\nxyz = 1\ninclude(\"e.conf\")\npool three { workers = x }",
 		"d/2.conf:1: pool \"two\" is not closed: a } is missing\n"
 		"d/3.conf:2: socket takes one value, not a list\n"
-		"t.conf:2: unknown key \"xyz\" outside of pools; crewd.conf(5) has them all\n"
+		"t.conf:2: unknown key \"xyz\" outside of pools and queues; crewd.conf(5) has them "
+		"all\n"
 		"t.conf:3: include: e.conf cannot be opened: No such file or directory\n"
 		"d/3.conf:3: socket-mode = \"x\": must be octal permission bits, from 0000 to "
 		"0777\n"
@@ -482,6 +485,62 @@ static void test_fallback_is_told(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, files_setup, files_teardown)
 
+static void test_queues(void **state)
+{
+	static const struct bad rows[] = {
+		{ "queue q {\nkind = disk }",
+		  "t.conf:2: queue \"q\": kind = \"disk\": must be \"manager\", \"shared\" or "
+		  "\"redis\"\n" },
+		{ "queue q {\nkind = shared path = /x }",
+		  "t.conf:2: queue \"q\": kind = \"shared\": queues in shared memory are not built "
+		  "into "
+		  "this crewd; use \"manager\"\n" },
+		{ "queue q {\nkind = redis }", "t.conf:2: queue \"q\": kind = \"redis\": queues in "
+					       "redis are not built into this "
+					       "crewd; use \"manager\"\n" },
+		{ "queue q { durable = true }", "t.conf:1: queue \"q\": durable = \"true\": "
+						"durable queues are not built into this "
+						"crewd; remove it, or say false\n" },
+		{ "queue q {\npath = /x\nurl = y }", "t.conf:2: queue \"q\": path = \"/x\": is for "
+						     "kind = \"shared\", and this one is of "
+						     "kind \"manager\"; remove it\n"
+						     "t.conf:3: queue \"q\": url = \"y\": is for "
+						     "kind = \"redis\", and this one is of kind "
+						     "\"manager\"; remove it\n" },
+		{ "queue q { maxsize = -1 }", "t.conf:1: queue \"q\": maxsize = \"-1\": must be a "
+					      "number from 0 to 10000000\n" },
+		{ "queue q { max-bytes = 0 }",
+		  "t.conf:1: queue \"q\": max-bytes = \"0\": must be from 1 to 512M\n" },
+		{ "queue q { max-bytes = 1G }",
+		  "t.conf:1: queue \"q\": max-bytes = \"1G\": must be from 1 to 512M\n" },
+		{ "queue q { max-bytes = much }",
+		  "t.conf:1: queue \"q\": max-bytes = \"much\": must be a size such as \"64K\", "
+		  "\"512M\" or \"1000\"\n" },
+		{ "queue q { max-deliveries = 0 }", "t.conf:1: queue \"q\": max-deliveries = "
+						    "\"0\": must be a number from 1 to 1000000\n" },
+		{ "queue q { dead = q }",
+		  "t.conf:1: queue \"q\": dead = \"q\": must be another queue than itself\n" },
+		{ "queue q { dead = nowhere }",
+		  "t.conf:1: queue \"q\": dead = \"nowhere\": there is no queue of that name\n" },
+		{ "queue q { dead = \"a b\" }", "t.conf:1: queue \"q\": dead = \"a b\": must be a "
+						"queue's name: 1 to 64 of A-Z a-z 0-9 "
+						"_ . -\n" },
+		{ "queue q {}\nqueue q {}",
+		  "t.conf:2: queue \"q\" is already defined at t.conf:1; give one of them another "
+		  "name\n" },
+		{ "queue \"a b\" {}",
+		  "t.conf:1: \"a b\" is no name for a queue: 1 to 64 of A-Z a-z 0-9 _ . -\n" },
+		{ "queue q {\nmaxsise = 1 }",
+		  "t.conf:2: unknown key \"maxsise\" in a queue; did you mean \"maxsize\"?\n" },
+		{ "queue q {\nmaxsize = 1",
+		  "t.conf:1: queue \"q\" is not closed: a } is missing\n" },
+		{ "queue { }", "t.conf:1: the queue's name expected instead of {\n" },
+	};
+
+	(void)state;
+	CHECK(rows);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -489,6 +548,7 @@ int main(void)
 		TEST(test_escapes),
 		TEST(test_names),
 		TEST(test_unknown),
+		TEST(test_queues),
 		TEST(test_twice_and_shape),
 		TEST(test_process_keys),
 		TEST(test_limits),

@@ -56,6 +56,24 @@ static void test_rows(void **state)
 	      "=k\n*a inherits (0)\n");
 }
 
+static void test_rows_of_queues(void **state)
+{
+	struct conf *was =
+		files_conf("pool a { " BASE "} queue a {} queue b { maxsize = 1 } queue c {}");
+	struct conf *now = files_conf("queue d {} queue b { maxsize = 2 max-bytes = 1K } queue a { "
+				      "max-bytes = 65536K }");
+
+	(void)state;
+	said[0] = '\0';
+	conf_plan_queues(was, now, say, NULL);
+	assert_string_equal(said, "+d\n*b maxsize max-bytes (0)\n=a\n-c\n");
+	said[0] = '\0';
+	conf_plan(was, now, say, NULL);
+	assert_string_equal(said, "-a\n"); /* a pool of the same name is another thing */
+	free(was);
+	free(now);
+}
+
 /* A different value for each key, and whether a process started before is good enough. */
 static const struct {
 	enum conf_pool_key key;
@@ -176,7 +194,8 @@ static void test_global(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(test_rows), TEST(test_each_key),
+	const struct CMUnitTest tests[] = { TEST(test_rows), TEST(test_rows_of_queues),
+					    TEST(test_each_key),
 					    TEST(test_values_do_not_run_together),
 					    TEST(test_global) };
 

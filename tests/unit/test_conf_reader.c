@@ -139,12 +139,12 @@ static void test_deep(void **state)
 
 	(void)state;
 	files_write("t.conf", text);
-	refused("t.conf", "t.conf:1: unknown section \"a\"; only \"pool\" is known\n"
+	refused("t.conf", "t.conf:1: unknown section \"a\"; only \"pool\" and \"queue\" are known\n"
 			  "t.conf:1: sections nest too deep\n");
 	free(text);
 	text = repeat("{", 1000000, "");
 	files_write("t.conf", text);
-	refused("t.conf", "t.conf:1: a key, pool or include expected instead of {\n");
+	refused("t.conf", "t.conf:1: a key, pool, queue or include expected instead of {\n");
 	free(text);
 }
 
@@ -271,7 +271,7 @@ static void is_good(const char *path)
 static void test_examples(void **state)
 {
 	static const char *const names[] = {
-		"web", "ordered", "notify", "kinds", "tasks", "sleep"
+		"web", "ordered", "notify", "kinds", "tasks", "sleep", "queues"
 	};
 
 	(void)state;

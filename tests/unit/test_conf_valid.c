@@ -17,7 +17,8 @@ static const char sample[] =
 	"pool web { command = {\"/bin/echo\", \"b\"} environment = {\"A=1\"} directory = /srv\n"
 	"  limits = {\"nofile=1024\", \"core=0\"} after = {\"first\"} log = /var/log/x\n"
 	"  user = @USER@ inherits = first }\n"
-	"pool up { command = {\"sed\"} tasks = lines workers = 2 min-workers = 1 }\n";
+	"pool up { command = {\"sed\"} tasks = lines workers = 2 min-workers = 1 }\n"
+	"queue q { maxsize = 7 dead = d }\nqueue d {}\n";
 
 /* Reads all a block refers to, as its users do; a sanitizer watches. */
 static size_t use(const struct conf *c, size_t size)
@@ -224,10 +225,47 @@ static void test_each_check_of_tasks(void **state)
 	REFUSED_OF(2, p->result_ttl = INT64_MAX);
 }
 
+#define REFUSED_QUEUE(change)                                                                      \
+	do {                                                                                       \
+		struct conf *c = block(&size);                                                     \
+		struct conf_queue *q = (struct conf_queue *)(void *)((char *)c + c->queues);       \
+		assert_true(accepted(c, size));                                                    \
+		change;                                                                            \
+		assert_false(accepted(c, size));                                                   \
+		(void)q;                                                                           \
+		free(c);                                                                           \
+	} while (0)
+
+static void test_each_check_of_queues(void **state)
+{
+	size_t size;
+
+	(void)state;
+	REFUSED_QUEUE(c->queue_count = CREW_QUEUES_MAX + 1);
+	REFUSED_QUEUE(c->queues += 4);
+	REFUSED_QUEUE(c->queues = c->size - 8);
+	REFUSED_QUEUE(c->queues = 8);
+	REFUSED_QUEUE(q->name = 0);
+	REFUSED_QUEUE(q->name = c->size);
+	REFUSED_QUEUE(((char *)c)[q->name] = '/');
+	REFUSED_QUEUE(q->file = c->size);
+	REFUSED_QUEUE(q->kind = CONF_QUEUE_REDIS + 1);
+	REFUSED_QUEUE(q->durable = 2);
+	REFUSED_QUEUE(q->path = 4);
+	REFUSED_QUEUE(q->url = c->size);
+	REFUSED_QUEUE(q->maxsize = CREW_QUEUE_ITEMS_MAX + 1);
+	REFUSED_QUEUE(q->max_bytes = 0);
+	REFUSED_QUEUE(q->max_bytes = CREW_QUEUE_BYTES_MAX + 1);
+	REFUSED_QUEUE(q->max_bytes = UINT64_MAX);
+	REFUSED_QUEUE(q->max_deliveries = 0);
+	REFUSED_QUEUE(q->max_deliveries = CREW_DELIVERIES_MAX + 1);
+	REFUSED_QUEUE(q->dead = c->size - 1);
+}
+
 /* The costliest block: every list of every pool as long as it may be. A keeper must not hang. */
 static void test_bounded_time(void **state)
 {
-	struct conf_build *b = conf_build_new(CREW_POOLS_MAX);
+	struct conf_build *b = conf_build_new(CREW_POOLS_MAX, 0);
 	static const char *items[CREW_ARGS_MAX];
 	struct conf_list list;
 	conf_off name;
@@ -260,7 +298,7 @@ static void test_bounded_time(void **state)
 static void test_build_one(void **state)
 {
 	static const char *const command[] = { "sleep", "5" };
-	struct conf_build *b = conf_build_new(1);
+	struct conf_build *b = conf_build_new(1, 0);
 	struct conf_list list;
 	struct conf_pool *p;
 	conf_off name;
@@ -284,12 +322,13 @@ static void test_build_one(void **state)
 
 static void test_build_bounds(void **state)
 {
-	struct conf_build *b = conf_build_new(0);
+	struct conf_build *b = conf_build_new(0, 0);
 	char *big = calloc(1, CREW_CONF_MAX + 1);
 	int n = 0;
 
 	(void)state;
-	assert_null(conf_build_new(CREW_POOLS_MAX + 1));
+	assert_null(conf_build_new(CREW_POOLS_MAX + 1, 0));
+	assert_null(conf_build_new(0, CREW_QUEUES_MAX + 1));
 	assert_non_null(big);
 	memset(big, 'x', CREW_CONF_MAX);
 	errno = 0;
@@ -307,7 +346,7 @@ static void test_build_bounds(void **state)
 
 static void test_build_list_of_none(void **state)
 {
-	struct conf_build *b = conf_build_new(0);
+	struct conf_build *b = conf_build_new(0, 0);
 	struct conf_list list = conf_build_list(b, NULL, 0);
 	struct conf *c;
 	size_t size;
@@ -325,11 +364,17 @@ static void test_build_list_of_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_truncated),	 TEST(test_flipped),
-		TEST(test_words),	 TEST(test_random),
-		TEST(test_each_check),	 TEST(test_each_check_of_tasks),
-		TEST(test_bounded_time), TEST(test_build_one),
-		TEST(test_build_bounds), TEST(test_build_list_of_none),
+		TEST(test_truncated),
+		TEST(test_flipped),
+		TEST(test_words),
+		TEST(test_random),
+		TEST(test_each_check),
+		TEST(test_each_check_of_tasks),
+		TEST(test_each_check_of_queues),
+		TEST(test_bounded_time),
+		TEST(test_build_one),
+		TEST(test_build_bounds),
+		TEST(test_build_list_of_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,8 @@
 #include <cmocka.h>
 #include "daemon/conf.h"
 #include "daemon/control.h"
+#include "daemon/ledger.h"
+#include "daemon/queue.h"
 #include "lib/bounds.h"
 #include "lib/clock.h"
 #include "tests/unit/fake_crew.h"
@@ -37,6 +39,8 @@ static int set_up(void **state)
 
 	(void)state;
 	fake_crew_reset();
+	assert_int_equal(ledger_init(-1), 0);
+	queue_init(7);
 	address = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(sa_family_t)), 0);
 	address_len = sizeof(address);
@@ -53,6 +57,8 @@ static int tear_down(void **state)
 	if (client >= 0)
 		close(client);
 	control_close();
+	queue_close();
+	ledger_close();
 	return 0;
 }
 
@@ -102,6 +108,44 @@ static void expect_part(const char *part)
 }
 
 #define EMPTY "{\"parameters\":{}}\n"
+
+#define QUEUE(method, parameters)                                                                  \
+	say("{\"method\":\"io.crewd.Queue." method "\",\"parameters\":{" parameters "}}")
+
+static void test_queues(void **state)
+{
+	int other;
+
+	(void)state;
+	QUEUE("Create", "\"name\":\"q\",\"maxsize\":1");
+	expect(EMPTY);
+	QUEUE("Put", "\"name\":\"q\",\"item\": [ 0.1, 1e400 ] ");
+	expect(EMPTY);
+	QUEUE("Put", "\"name\":\"q\",\"item\":2,\"timeout\":1");
+	expect("");
+	other = connect_client();
+	send_bytes(other, "{\"method\":\"io.crewd.Queue.Get\",\"parameters\":{\"name\":\"q\"}}",
+		   sizeof("{\"method\":\"io.crewd.Queue.Get\",\"parameters\":{\"name\":\"q\"}}"));
+	assert_string_equal(hear_on(other), "{\"parameters\":{\"item\":[0.1,1e400]}}\n");
+	expect(EMPTY);
+	QUEUE("Put", "\"name\":\"q\",\"item\":3,\"timeout\":1");
+	fake_loop_advance(USEC_PER_SEC);
+	expect("{\"error\":\"io.crewd.Queue.Full\",\"parameters\":{\"name\":\"q\"}}\n");
+	send_bytes(other,
+		   "{\"method\":\"io.crewd.Queue.Get\",\"parameters\":{\"name\":\"q\",\"lease\":"
+		   "true}}",
+		   sizeof("{\"method\":\"io.crewd.Queue.Get\",\"parameters\":{\"name\":\"q\","
+			  "\"lease\":true}}"));
+	assert_string_equal(hear_on(other),
+			    "{\"parameters\":{\"item\":2,\"lease\":\"7-1\",\"deliveries\":1}}\n");
+	QUEUE("Get", "\"name\":\"q\"");
+	expect("");
+	close(other); /* the holder is gone, and the one who waits gets it */
+	fake_loop_turn();
+	expect("{\"parameters\":{\"item\":2}}\n");
+	QUEUE("Done", "\"lease\":\"7-1\"");
+	expect("{\"error\":\"io.crewd.Queue.NoSuchLease\",\"parameters\":{\"lease\":\"7-1\"}}\n");
+}
 
 /* ---- the protocol -----------------------------------------------------------------------------
  */
@@ -558,6 +602,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 		T(test_service),
+		T(test_queues),
 		T(test_unknown),
 		T(test_malformed),
 		T(test_pipelined_and_split),

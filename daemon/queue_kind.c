@@ -1,0 +1,25 @@
+#include "daemon/queue_kind.h"
+
+#include <string.h>
+
+static const struct queue_kind *const kinds[] = {
+	[CONF_QUEUE_MANAGER] = &queue_manager,
+	[CONF_QUEUE_SHARED] = NULL,
+	[CONF_QUEUE_REDIS] = NULL,
+};
+
+const struct queue_kind *queue_kind_of(enum conf_queue_kind kind)
+{
+	return kinds[kind];
+}
+
+bool queue_kind_named(const char *name, enum conf_queue_kind *kind)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		if (!kinds[i] || strcmp(kinds[i]->name, name) != 0)
+			continue;
+		*kind = (enum conf_queue_kind)i;
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,67 @@
+/*
+ * What keeps a queue's items: a table of operations. The front (queue.c) calls them in the order in which those
+ * who ask have come; a kind makes nobody wait, it says QUEUE_NOT_YET, and queue_stirred() when that may have
+ * changed for another reason than a call of the front. A kind that has to ask somebody else answers
+ * QUEUE_LATER, and queue_complete() when it knows.
+ *
+ * Adding a kind is adding a file and a row in queue_kind.c.
+ */
+#ifndef CREWD_QUEUE_KIND_H
+#define CREWD_QUEUE_KIND_H
+
+#include "daemon/conf.h"
+#include "daemon/queue.h"
+
+#define QUEUE_ITEM_KEEP 64 /* bytes of memory that an item takes beside its text */
+
+struct queue_stat { /* as far as it is known without asking anybody */
+	uint64_t size, bytes, unfinished;
+};
+
+struct queue_kind {
+	const char *name;
+	bool leases;
+	/* 0, or -1: no memory. */
+	int (*create)(struct queue *q);
+	void (*destroy)(struct queue *q);
+	/* The settings are others; NULL: it looks at them each time. */
+	void (*changed)(struct queue *q);
+	/* A verb that is NULL is one that the kind cannot serve: QUEUE_WRONG_KIND.
+	 * PUT moves items off r->items, as many as fit, and counts them in r->moved; QUEUE_OK when none is left.
+	 * GET appends to r->items; those that r->lease asks for stay on its books. SIZE fills in size and full. */
+	enum queue_error (*serve[QUEUE_VERBS])(struct queue *q, struct queue_request *r);
+	/* Takes a request back that was answered QUEUE_LATER. False: it is too late for that. */
+	bool (*cancel)(struct queue *q, struct queue_request *r);
+	/* An item that was got is back, at the head: it was leased, or nobody heard of it. */
+	void (*back)(struct queue *q, struct queue_item *item);
+	/* A leased item is done: off the books. It is the front's then. */
+	void (*ack)(struct queue *q, struct queue_item *item);
+	/* An item from elsewhere, at the tail, whatever the bounds. NULL: the kind cannot be a dead letter box. */
+	void (*take)(struct queue *q, struct queue_item *item);
+	void (*stat)(const struct queue *q, struct queue_stat *stat);
+};
+
+extern const struct queue_kind queue_manager;
+/* NULL: that kind is not built in. */
+const struct queue_kind *queue_kind_of(enum conf_queue_kind kind);
+/* False: no kind of that name is built in. */
+bool queue_kind_named(const char *name, enum conf_queue_kind *kind);
+
+/* Memory that items take, of all queues together. False: there is no more to be had; who waits to put is asked
+ * again when there is. */
+bool queue_charge(size_t bytes);
+void queue_charge_anyway(size_t bytes);
+void queue_discharge(size_t bytes);
+void queue_stirred(struct queue *q);
+/* A request that is still pending; NULL: it is not asked for any more. */
+struct queue_request *queue_pending(uint64_t id);
+/* Its answer. One that nobody waits for any more is dealt with. */
+void queue_complete(uint64_t id, enum queue_error error, const char *why);
+
+/* Between queue.c and queue_lease.c: items that were got return to where they were, the last one first (`q` NULL:
+ * they are gone); all leases of a queue end with it; the beginning. */
+void queue_give_back(struct queue *q, struct list *items);
+void queue_leases_end(struct queue *q);
+void queue_leases_init(uint32_t seed);
+
+#endif

@@ -1,0 +1,167 @@
+/* Items on loan: who has which, and where they go when he is gone. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "daemon/queue_kind.h"
+#include "lib/log.h"
+
+#define BUCKETS 1024 /* a power of two */
+
+struct queue_lease {
+	struct list by_id, of_owner, of_queue;
+	uint64_t number;
+	struct queue *queue;
+	struct queue_item *item;
+	struct queue_owner *owner;
+};
+
+static struct {
+	struct list by_number[BUCKETS];
+	uint64_t last;
+	uint32_t seed;
+} held;
+
+struct queue_owner *queue_owner_new(void)
+{
+	struct queue_owner *o = calloc(1, sizeof(*o));
+
+	if (o)
+		list_init(&o->leases);
+	return o;
+}
+
+const struct queue_lease *queue_lease_new(struct queue_owner *o, struct queue_request *r)
+{
+	struct queue_lease *l = o ? calloc(1, sizeof(*l)) : NULL;
+	struct queue *q = r->queue;
+
+	if (!l) {
+		queue_give_back(q, &r->items);
+		queue_stirred(q);
+		return NULL;
+	}
+	l->number = ++held.last;
+	l->queue = q;
+	l->item = list_entry(list_pop(&r->items), struct queue_item, link);
+	l->item->deliveries++;
+	q->leased++;
+	list_append(&held.by_number[l->number % BUCKETS], &l->by_id);
+	list_append(&o->leases, &l->of_owner);
+	o->count++;
+	l->owner = o;
+	queue_charge_anyway(sizeof(*l));
+	list_append(&q->leases, &l->of_queue);
+	return l;
+}
+
+char *queue_lease_name(const struct queue_lease *l, char buf[QUEUE_LEASE_NAME])
+{
+	snprintf(buf, QUEUE_LEASE_NAME, "%x-%llu", held.seed, (unsigned long long)l->number);
+	return buf;
+}
+
+const struct queue_item *queue_lease_item(const struct queue_lease *l)
+{
+	return l->item;
+}
+
+static struct queue_item *lease_end(struct queue_lease *l)
+{
+	struct queue_item *item = l->item;
+
+	l->queue->leased--;
+	l->owner->count--;
+	list_remove(&l->by_id);
+	list_remove(&l->of_owner);
+	list_remove(&l->of_queue);
+	queue_discharge(sizeof(*l));
+	free(l);
+	return item;
+}
+
+/* Where an item goes that was handed out too often; NULL: it has to stay. */
+static struct queue *letter_box(const struct queue *q, const struct queue_item *item)
+{
+	struct queue *dead = *q->set.dead ? queue_find(q->set.dead) : NULL;
+
+	if (item->deliveries < q->set.max_deliveries || !dead || dead == q || dead->leaving)
+		return NULL;
+	return dead->kind->take ? dead : NULL;
+}
+
+static void lease_lost(struct queue_lease *l)
+{
+	struct queue *q = l->queue, *dead = letter_box(q, l->item);
+	struct queue_item *item = lease_end(l);
+
+	if (!dead) {
+		q->kind->back(q, item);
+		queue_stirred(q);
+		return;
+	}
+	log_warning(q->name, "an item was taken %u times and never done, it goes to queue %s",
+		    item->deliveries, dead->name);
+	q->kind->ack(q, item);
+	item->deliveries = 0;
+	dead->kind->take(dead, item);
+	queue_stirred(q);
+	queue_stirred(dead);
+}
+
+void queue_owner_gone(struct queue_owner *o)
+{
+	if (!o)
+		return;
+	while (!list_empty(&o->leases)) /* the last one first: their order stays */
+		lease_lost(list_entry(o->leases.prev, struct queue_lease, of_owner));
+	free(o);
+}
+
+static struct queue_lease *lease_named(const char *name)
+{
+	char wanted[QUEUE_LEASE_NAME];
+	const char *dash = strchr(name, '-');
+	uint64_t number = dash ? strtoull(dash + 1, NULL, 10) : 0;
+
+	list_foreach(e, n, &held.by_number[number % BUCKETS])
+	{
+		struct queue_lease *l = list_entry(e, struct queue_lease, by_id);
+
+		if (l->number == number && strcmp(queue_lease_name(l, wanted), name) == 0)
+			return l;
+	}
+	return NULL;
+}
+
+bool queue_done(const char *lease)
+{
+	struct queue_lease *l = lease_named(lease);
+	struct queue *q = l ? l->queue : NULL;
+	struct queue_item *item;
+
+	if (!l)
+		return false;
+	item = lease_end(l);
+	q->kind->ack(q, item);
+	free(item);
+	queue_stirred(q);
+	return true;
+}
+
+void queue_leases_end(struct queue *q)
+{
+	while (!list_empty(&q->leases)) {
+		struct queue_item *item =
+			lease_end(list_entry(q->leases.next, struct queue_lease, of_queue));
+
+		q->kind->ack(q, item);
+		free(item);
+	}
+}
+
+void queue_leases_init(uint32_t seed)
+{
+	for (int i = 0; i < BUCKETS; i++)
+		list_init(&held.by_number[i]);
+	held.seed = seed;
+}
