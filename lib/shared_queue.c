@@ -54,6 +54,7 @@ struct shared_queue {
 	int fd;
 	struct shared_seat seat;
 	struct shared_watch items, room;
+	struct word_patience items_spin, room_spin, done_spin;
 	_Alignas(128) _Atomic uint64_t tail_seen; /* by consumers: at least so much has been put */
 	_Alignas(
 		128) uint64_t tail_mine; /* under the lock: as this handle's last put left it ... */
@@ -254,14 +255,14 @@ static int64_t deadline(struct patience *p, int64_t at_least)
 }
 
 /* Until the word may have changed. False: the time is over. */
-static bool await(shared_word *word, uint64_t seen, struct patience *p)
+static bool await(shared_word *word, uint64_t seen, struct patience *p, struct word_patience *spin)
 {
 	int64_t until;
 
 	if (p->timeout == 0)
 		return false;
 	until = deadline(p, 0);
-	if (word_spin(word, seen))
+	if (word_spin(word, seen, spin))
 		return true;
 	if (until != WORD_FOREVER && clock_now() >= until)
 		return false;
@@ -349,37 +350,49 @@ uint64_t shared_queue_max_bytes(const struct shared_queue *q)
 
 /* ---- bytes in the ring ------------------------------------------------------------------------- */
 
-/* Others may write where this reads: units are atomic, and what they hold is believed later, if at all. */
+/*
+ * A consumer may read here what a producer is writing: the record was taken by another consumer. It then
+ * finds the head moved on and throws away what it has read, so that no byte of it decides anything. The
+ * thread sanitizer is shown the same with atomic units, which are several times slower.
+ */
+#ifdef __SANITIZE_THREAD__
+#define TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TSAN 1
+#endif
+#endif
+
+#ifdef TSAN
 static void units_out(char *to, shared_word *from, size_t size)
 {
-	size_t i;
-	uint64_t unit;
+	for (size_t i = 0; i < size; i += UNIT) {
+		uint64_t unit = atomic_load_explicit(from++, memory_order_relaxed);
 
-	for (i = 0; i + UNIT <= size; i += UNIT) {
-		unit = atomic_load_explicit(from++, memory_order_relaxed);
-		memcpy(to + i, &unit, UNIT);
-	}
-	if (i < size) {
-		unit = atomic_load_explicit(from, memory_order_relaxed);
-		memcpy(to + i, &unit, size - i);
+		memcpy(to + i, &unit, size - i < UNIT ? size - i : UNIT);
 	}
 }
 
 static void units_in(shared_word *to, const char *from, size_t size)
 {
-	uint64_t unit;
-	size_t i;
+	for (size_t i = 0; i < size; i += UNIT) {
+		uint64_t unit = 0;
 
-	for (i = 0; i + UNIT <= size; i += UNIT) {
-		memcpy(&unit, from + i, UNIT);
+		memcpy(&unit, from + i, size - i < UNIT ? size - i : UNIT);
 		atomic_store_explicit(to++, unit, memory_order_relaxed);
 	}
-	if (i < size) {
-		unit = 0;
-		memcpy(&unit, from + i, size - i);
-		atomic_store_explicit(to, unit, memory_order_relaxed);
-	}
 }
+#else
+static void units_out(char *to, shared_word *from, size_t size)
+{
+	memcpy(to, (const void *)from, size);
+}
+
+static void units_in(shared_word *to, const char *from, size_t size)
+{
+	memcpy((void *)to, from, size);
+}
+#endif
 
 /* Where the bytes of the record at `place` begin, and how many of them come before the ring's end. */
 static uint64_t bytes_at(const struct shared_queue *q, uint64_t place, size_t size, size_t *before)
@@ -396,6 +409,8 @@ static void copy_out(struct shared_queue *q, char *to, uint64_t place, size_t si
 	size_t before;
 	uint64_t at = bytes_at(q, place, size, &before);
 
+	if (size == 0)
+		return;
 	units_out(to, q->memory->ring + at, before);
 	units_out(to + before, q->memory->ring, size - before);
 }
@@ -405,6 +420,8 @@ static void copy_in(struct shared_queue *q, uint64_t place, const char *from, si
 	size_t before;
 	uint64_t at = bytes_at(q, place, size, &before);
 
+	if (size == 0)
+		return; /* of nothing the address may be NULL */
 	units_in(q->memory->ring + at, from, before);
 	units_in(q->memory->ring, from + before, size - before);
 }
@@ -487,7 +504,7 @@ int shared_queue_put(struct shared_queue *q, const void *item, size_t size, int6
 	result = try_put(q, item, size, &p, &seen);
 	while (result == 1) {
 		before = seen;
-		if (!await(&q->memory->head, seen, &p)) {
+		if (!await(&q->memory->head, seen, &p, &q->room_spin)) {
 			shared_watch_arm(&q->room, seen);
 			return fail(EAGAIN);
 		}
@@ -605,7 +622,7 @@ static int get(struct shared_queue *q, struct taker *t, int64_t timeout)
 		if (result == 2)
 			continue;
 		losses = 0;
-		if (!await(&q->memory->tail, seen, &p)) {
+		if (!await(&q->memory->tail, seen, &p, &q->items_spin)) {
 			shared_watch_arm(&q->items, seen);
 			return fail(EAGAIN);
 		}
@@ -677,7 +694,7 @@ int shared_queue_join(struct shared_queue *q, int64_t timeout)
 	start = done = atomic_load(&q->memory->done);
 	while (word_place(done) == word_place(start) &&
 	       word_ahead(atomic_load(&q->memory->tail), done)) {
-		if (!await(&q->memory->done, done, &p))
+		if (!await(&q->memory->done, done, &p, &q->done_spin))
 			return fail(EAGAIN);
 		done = atomic_load(&q->memory->done);
 	}

@@ -10,7 +10,10 @@
 
 #include "lib/clock.h"
 
-#define SPINS 400 /* some microseconds */
+#define SPIN_MOST   50 /* microseconds */
+#define SPIN_LEAST  1
+#define SPIN_PAUSES 32 /* between two looks at the clock */
+#define SPIN_AGAIN  64 /* after so many times in vain, one long try */
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && sizeof(shared_word) == 8,
 	       "processes share 64-bit words: they must be atomic without a lock");
@@ -68,15 +71,31 @@ bool word_commit(shared_word *word, uint64_t from, uint64_t to, uint64_t *sleepe
 	return false;
 }
 
-bool word_spin(shared_word *word, uint64_t seen)
+static int64_t spin_time(struct word_patience *p)
 {
+	uint32_t in_vain = atomic_load_explicit(&p->in_vain, memory_order_relaxed) % SPIN_AGAIN;
+	int64_t time = in_vain < 16 ? SPIN_MOST >> in_vain : 0;
+
+	return time > SPIN_LEAST ? time : SPIN_LEAST;
+}
+
+bool word_spin(shared_word *word, uint64_t seen, struct word_patience *p)
+{
+	int64_t until;
+
 	if (!word_spin_helps())
 		return false;
-	for (int i = 0; i < SPINS; i++) {
-		if (!word_same(atomic_load_explicit(word, memory_order_relaxed), seen))
-			return true;
-		word_pause();
-	}
+	until = clock_now() + spin_time(p);
+	do {
+		for (int i = 0; i < SPIN_PAUSES; i++) {
+			if (!word_same(atomic_load_explicit(word, memory_order_relaxed), seen)) {
+				atomic_store_explicit(&p->in_vain, 0, memory_order_relaxed);
+				return true;
+			}
+			word_pause();
+		}
+	} while (clock_now() < until);
+	atomic_fetch_add_explicit(&p->in_vain, 1, memory_order_relaxed);
 	return false;
 }
 

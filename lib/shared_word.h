@@ -61,9 +61,15 @@ static inline bool word_same(uint64_t a, uint64_t b)
  * place or count have changed; else true, and the bit is set in *sleepers if it was in the word. */
 bool word_commit(shared_word *word, uint64_t from, uint64_t to, uint64_t *sleepers);
 
-/* Watches the word for some microseconds, where there is a second CPU that may change it: true if it
+/* How long it is worth watching a word before sleeping: longer after it has helped, shorter after it has
+ * not (the other side is slow, or needs this very CPU). Zero-initialised is right. */
+struct word_patience {
+	_Atomic uint32_t in_vain; /* times in a row */
+};
+
+/* Watches the word for up to 50 microseconds, where there is a second CPU that may change it: true if it
  * has another place or count than `seen`. */
-bool word_spin(shared_word *word, uint64_t seen);
+bool word_spin(shared_word *word, uint64_t seen, struct word_patience *p);
 
 /* Sleeps until somebody wakes, at most until `deadline` (CLOCK_MONOTONIC, microseconds) and not much
  * longer than WORD_LOOK_AGAIN; not at all if the word is no more what it was. Look again afterwards. */

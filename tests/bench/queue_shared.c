@@ -319,7 +319,7 @@ int main(int argc, char **argv)
 	double seconds = argc > 1 ? atof(argv[1]) : 1;
 
 	for (size_t i = 0; i < 2; i++) {
-		double shared, kernel = flows(sizes[i], seconds, &shared), peer = 0;
+		double shared = 0, kernel = flows(sizes[i], seconds, &shared), peer = 0;
 
 		for (size_t k = 0; k < KINDS; k++)
 			trips(&kinds[k], sizes[i]);
