@@ -7,15 +7,23 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STOP_AGAIN 10000000 /* ns: the thread may just have been about to sleep */
+#include "lib/clock.h"
+
+#define STOP_AGAIN (10 * USEC_PER_MSEC) /* the thread may just have been about to sleep */
 
 int shared_watch_init(struct shared_watch *w, shared_word *word)
 {
-	int error = pthread_mutex_init(&w->mutex, NULL);
+	pthread_condattr_t attr;
+	int error = pthread_condattr_init(&attr);
 
+	if (error)
+		return error;
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	error = pthread_cond_init(&w->changed, &attr);
+	pthread_condattr_destroy(&attr);
 	atomic_store(&w->fd, -1);
 	w->word = word;
-	return error ? error : pthread_cond_init(&w->changed, NULL);
+	return error ? error : pthread_mutex_init(&w->mutex, NULL);
 }
 
 /* What it was woken for is somebody else's as well, who may be faster than the loop. */
@@ -44,6 +52,8 @@ static void *watch(void *arg)
 			pthread_mutex_lock(&w->mutex);
 		}
 	}
+	w->ended = true;
+	pthread_cond_signal(&w->changed);
 	pthread_mutex_unlock(&w->mutex);
 	return NULL;
 }
@@ -96,19 +106,19 @@ void shared_watch_arm(struct shared_watch *w, uint64_t since)
 
 static void stop(struct shared_watch *w)
 {
-	struct timespec until;
-
 	pthread_mutex_lock(&w->mutex);
 	w->stopped = true;
 	pthread_cond_signal(&w->changed);
-	pthread_mutex_unlock(&w->mutex);
-	do {
+	while (!w->ended) {
+		int64_t until = clock_now() + STOP_AGAIN;
+		struct timespec t = { .tv_sec = (time_t)(until / USEC_PER_SEC),
+				      .tv_nsec = (long)(until % USEC_PER_SEC * 1000) };
+
 		word_wake_all(w->word);
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += STOP_AGAIN;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
-	} while (pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) == ETIMEDOUT);
+		pthread_cond_timedwait(&w->changed, &w->mutex, &t);
+	}
+	pthread_mutex_unlock(&w->mutex);
+	pthread_join(w->thread, NULL);
 }
 
 void shared_watch_end(struct shared_watch *w)

@@ -16,7 +16,7 @@ struct shared_watch {
 	pthread_mutex_t mutex; /* below it: */
 	pthread_cond_t changed;
 	uint64_t since; /* armed: readable when the word is not this */
-	bool armed, stopped;
+	bool armed, stopped, ended;
 };
 
 /* 0, or the error number. */

@@ -839,6 +839,65 @@ static void test_lock_of_the_living(void **state)
 	end(&f);
 }
 
+/* Somebody writes anything anywhere all the time: every call returns. */
+static void scribble(int fd)
+{
+	uint64_t *m = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0),
+		 x = 88172645463325252;
+
+	for (;;) {
+		static const int words[] = { AT_LOCK / 8, AT_TAIL / 8, AT_HEAD / 8, 64,
+					     AT_RING / 8 };
+		uint64_t small;
+
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		/* Sometimes nearly right. */
+		small = WORD(x >> 8 & 63, x >> 16 & 31);
+		*(volatile uint64_t *)&m[words[x % 5] + (x % 5 == 4 ? x >> 3 & 63 : 0)] =
+			x & 128 ? small : x >> 40 << (x >> 4 & 63);
+	}
+}
+
+static void test_scribbler(void **state)
+{
+	struct fixture f = make(0, 4096);
+	pid_t pid = fork();
+	int64_t until = clock_now() + USEC_PER_SEC;
+	unsigned calls = 0;
+	void *item;
+	size_t size;
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		scribble(f.fd);
+	}
+	for (; clock_now() < until; calls++) {
+		int result;
+
+		errno = 0;
+		result = shared_queue_put(f.q, "hello", 5, calls % 50);
+		assert_true(result == 0 || errno == EAGAIN || errno == EPROTO ||
+			    errno == ENOTRECOVERABLE);
+		result = shared_queue_get_alloc(f.q, &item, &size, calls % 50);
+		assert_true(result == 0 || errno == EAGAIN || errno == EPROTO);
+		if (result == 0) {
+			assert_true(size < 4096);
+			free(item);
+		}
+		assert_true(shared_queue_qsize(f.q) >= 0 || errno == EPROTO);
+		assert_true(shared_queue_task_done(f.q) == 0 || errno == EINVAL || errno == EPROTO);
+		assert_true(shared_queue_join(f.q, calls % 50) == 0 || errno == EAGAIN);
+	}
+	assert_true(calls > 0);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -867,6 +926,7 @@ int main(void)
 		cmocka_unit_test(test_lying_record),
 		cmocka_unit_test(test_lock_of_the_dead),
 		cmocka_unit_test(test_lock_of_the_living),
+		cmocka_unit_test(test_scribbler),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
