@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "lib/shared_lock.h"
 
 #include <errno.h>

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "lib/shared_queue.h"
 
 #include <errno.h>

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "lib/shared_word.h"
 
 #include <limits.h>

@@ -7,7 +7,6 @@
  *   NAME SIZE p50 p99            of a round trip, in ns
  * and the last lines say what is aimed at and whether it was reached; they decide nothing.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <mqueue.h>

@@ -5,7 +5,6 @@
  *          bytes, and what follows is a list of operations and of further writes between them
  * Every call returns, with an item of at most the queue's size or one of the errors it documents.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,7 +4,6 @@
  * whoever slept on it must go on. The whole program runs on one CPU, where nobody watches a word before
  * sleeping: so the number of instructions is that of the work.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>

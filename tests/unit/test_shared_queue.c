@@ -1,5 +1,4 @@
 /* The shared queue: Python's rules, bounds, waiting, tasks, what a handle refuses, and memory that lies. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

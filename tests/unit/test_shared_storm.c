@@ -5,7 +5,6 @@
  * Each incarnation writes down what it did in memory that outlives it. What a consumer was killed over is
  * in its buffer: taken, if nobody else has it.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
