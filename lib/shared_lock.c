@@ -16,6 +16,8 @@
 #define LOOK_MOST  (50 * USEC_PER_MSEC)
 #define HELD_MAX   (10 * USEC_PER_SEC)
 
+_Static_assert(sizeof(off_t) == 8, "the seats lie beyond 4 GiB");
+
 /* {how often taken: 32, seat: 31, somebody may sleep: 1}; seat 0: free. */
 static uint32_t holder(uint64_t word)
 {

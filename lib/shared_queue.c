@@ -170,7 +170,7 @@ static int map(struct shared_queue *q)
 	int own, result = -1;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", q->fd);
-	own = open(path, O_RDWR | O_CLOEXEC);
+	own = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK); /* not even for a lease */
 	if (own < 0)
 		return -1;
 	memory = mmap(NULL, q->mapped, PROT_READ | PROT_WRITE, MAP_SHARED, own, 0);

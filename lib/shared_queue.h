@@ -23,6 +23,7 @@
  *  - Whatever a participant writes into the memory, at any time: the others neither crash nor touch a
  *    byte outside the mapping, nor go round in circles. They may get EPROTO, wrong items, or none.
  *    Who may write the memory can empty the queue; it protects against accidents and takes no power.
+ *  - The ring is used from end to end: with time it takes max_bytes of memory, and gives none back.
  *  - Nobody can shrink the memory (seals), so that touching it never raises SIGBUS for that reason.
  *
  * Threads may share a handle. A child made by fork may not use it: its calls fail with EBADF; it attaches

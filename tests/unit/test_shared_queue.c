@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -30,6 +31,7 @@ enum {
 	AT_LOCK = 128,
 	AT_TAIL = 256,
 	AT_HEAD = 384,
+	AT_DONE = 512,
 	AT_RING = 4096
 };
 
@@ -157,6 +159,43 @@ static void test_max_bytes(void **state)
 			assert_memory_equal(got, item, size);
 		}
 	}
+	end(&f);
+}
+
+/* What one handle remembers of the queue is not believed once others have put: the ring may have gone
+ * round in between. */
+static void test_two_handles(void **state)
+{
+	struct fixture f = make(0, 1000);
+	struct shared_queue *other = shared_queue_attach(f.fd);
+	char item[100] = { 0 }, got[100];
+
+	(void)state;
+	assert_non_null(other);
+	for (int turn = 0; turn < 200; turn++) {
+		unsigned char items = 0;
+		size_t size = sizeof(got);
+
+		assert_int_equal(shared_queue_put(f.q, item, 50, 0), 0);
+		assert_int_equal(shared_queue_get(f.q, got, &size, 0), 0);
+		for (int i = 0; i < turn; i++) {
+			assert_int_equal(shared_queue_put(other, item, 40, 0), 0);
+			size = sizeof(got);
+			assert_int_equal(shared_queue_get(f.q, got, &size, 0), 0);
+		}
+		for (item[0] = 0; shared_queue_put(other, item, 100, 0) == 0; item[0]++)
+			items++;
+		assert_int_equal(items, 8); /* of 112 */
+		must_fail(shared_queue_put(f.q, item, 100, 0), EAGAIN);
+		for (item[0] = 0; items; item[0]++, items--) {
+			size = sizeof(got);
+			assert_int_equal(shared_queue_get(f.q, got, &size, 0), 0);
+			assert_int_equal(size, 100);
+			assert_memory_equal(got, item, 100);
+		}
+		item[0] = 0;
+	}
+	shared_queue_detach(other);
 	end(&f);
 }
 
@@ -744,6 +783,37 @@ static void poke(int fd, off_t at, uint64_t value)
 
 #define WORD(place, count) ((uint64_t)(place) << 36 | (uint64_t)(count) << 1)
 
+/* The counters begin again at 0 after 2^35: nothing is seen of it. */
+static void test_counters_go_round(void **state)
+{
+	struct fixture f = make(3, 4096);
+	const uint64_t late = (UINT64_C(1) << 35) - 5;
+
+	(void)state;
+	poke(f.fd, AT_HEAD, WORD(510, late));
+	poke(f.fd, AT_TAIL, WORD(510, late));
+	poke(f.fd, AT_DONE, WORD(0, late));
+	must_fail(get_nothing(f.q, 0), EAGAIN);
+	put(f.q, "a");
+	put(f.q, "b");
+	for (int i = 0; i < 10; i++) {
+		put(f.q, "c");
+		assert_int_equal(shared_queue_qsize(f.q), 3);
+		must_fail(shared_queue_put(f.q, "d", 1, 0), EAGAIN);
+		must_get(f.q, i == 0 ? "a" : i == 1 ? "b" : "c");
+		assert_int_equal(shared_queue_task_done(f.q), 0);
+	}
+	must_get(f.q, "c");
+	must_get(f.q, "c");
+	assert_int_equal(shared_queue_task_done(f.q), 0);
+	must_fail(shared_queue_join(f.q, 0), EAGAIN);
+	assert_int_equal(shared_queue_task_done(f.q), 0);
+	assert_int_equal(shared_queue_join(f.q, 0), 0);
+	must_fail(shared_queue_task_done(f.q), EINVAL);
+	assert_int_equal(shared_queue_empty(f.q), 1);
+	end(&f);
+}
+
 static void test_lying_indices(void **state)
 {
 	static const struct {
@@ -838,6 +908,67 @@ static void test_lock_of_the_living(void **state)
 	end(&f);
 }
 
+/* The holder is alive, and then is not, in another PID namespace, where it is number 1. */
+static void hold_in_namespace(int fd, int told)
+{
+	struct flock seat = { .l_type = F_WRLCK,
+			      .l_whence = SEEK_SET,
+			      .l_start = (INT64_C(1) << 40) + 5,
+			      .l_len = 1 };
+	char path[64];
+	pid_t pid;
+	int own;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (unshare(CLONE_NEWPID) < 0 || (pid = fork()) < 0)
+		_exit(77);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		own = open(path, O_RDWR | O_CLOEXEC);
+		if (getpid() != 1 || fcntl(own, F_OFD_SETLK, &seat) < 0)
+			_exit(1);
+		if (write(told, "", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	waitpid(pid, NULL, 0);
+	_exit(0);
+}
+
+static void test_lock_across_namespaces(void **state)
+{
+	struct fixture f = make(0, 4096);
+	int pipes[2], status;
+	pid_t pid;
+	char c;
+
+	(void)state;
+	assert_int_equal(pipe(pipes), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		close(pipes[0]);
+		hold_in_namespace(f.fd, pipes[1]);
+	}
+	close(pipes[1]);
+	if (read(pipes[0], &c, 1) != 1) {
+		waitpid(pid, &status, 0);
+		end(&f);
+		assert_int_equal(WEXITSTATUS(status), 77);
+		print_message("SKIPPED: no PID namespace can be made here\n");
+		skip();
+	}
+	poke(f.fd, AT_LOCK, 5 << 1);
+	must_fail(shared_queue_put(f.q, "x", 1, SHORT), EAGAIN);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(shared_queue_put(f.q, "x", 1, LONG / 6), 0);
+	must_get(f.q, "x");
+	close(pipes[0]);
+	end(&f);
+}
+
 /* Somebody writes anything anywhere all the time: every call returns. */
 static void scribble(int fd)
 {
@@ -845,7 +976,7 @@ static void scribble(int fd)
 		 x = 88172645463325252;
 
 	for (;;) {
-		static const int words[] = { AT_LOCK / 8, AT_TAIL / 8, AT_HEAD / 8, 64,
+		static const int words[] = { AT_LOCK / 8, AT_TAIL / 8, AT_HEAD / 8, AT_DONE / 8,
 					     AT_RING / 8 };
 		uint64_t small;
 
@@ -903,6 +1034,7 @@ int main(void)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_maxsize),
 		cmocka_unit_test(test_max_bytes),
+		cmocka_unit_test(test_two_handles),
 		cmocka_unit_test(test_full_by_bytes),
 		cmocka_unit_test(test_small_buffer),
 		cmocka_unit_test(test_timeouts),
@@ -921,10 +1053,12 @@ int main(void)
 		cmocka_unit_test(test_sealed),
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_other_user),
+		cmocka_unit_test(test_counters_go_round),
 		cmocka_unit_test(test_lying_indices),
 		cmocka_unit_test(test_lying_record),
 		cmocka_unit_test(test_lock_of_the_dead),
 		cmocka_unit_test(test_lock_of_the_living),
+		cmocka_unit_test(test_lock_across_namespaces),
 		cmocka_unit_test(test_scribbler),
 	};
 
