@@ -9,10 +9,9 @@
 
 #include "lib/clock.h"
 
-#define SPIN_MOST   50 /* microseconds */
-#define SPIN_LEAST  1
-#define SPIN_PAUSES 32 /* between two looks at the clock */
-#define SPIN_AGAIN  64 /* after so many times in vain, one long try */
+#define SPIN_MOST   50	/* microseconds */
+#define SPIN_PAUSES 32	/* between two looks at the clock */
+#define SPIN_AGAIN  256 /* after so many times in vain, one long try */
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && sizeof(shared_word) == 8,
 	       "processes share 64-bit words: they must be atomic without a lock");
@@ -73,18 +72,18 @@ bool word_commit(shared_word *word, uint64_t from, uint64_t to, uint64_t *sleepe
 static int64_t spin_time(struct word_patience *p)
 {
 	uint32_t in_vain = atomic_load_explicit(&p->in_vain, memory_order_relaxed) % SPIN_AGAIN;
-	int64_t time = in_vain < 16 ? SPIN_MOST >> in_vain : 0;
 
-	return time > SPIN_LEAST ? time : SPIN_LEAST;
+	return in_vain < 16 ? SPIN_MOST >> in_vain : 0;
 }
 
 bool word_spin(shared_word *word, uint64_t seen, struct word_patience *p)
 {
-	int64_t until;
+	int64_t time = word_spin_helps() ? spin_time(p) : 0, until = time ? clock_now() + time : 0;
 
-	if (!word_spin_helps())
+	if (time == 0) {
+		atomic_fetch_add_explicit(&p->in_vain, 1, memory_order_relaxed);
 		return false;
-	until = clock_now() + spin_time(p);
+	}
 	do {
 		for (int i = 0; i < SPIN_PAUSES; i++) {
 			if (!word_same(atomic_load_explicit(word, memory_order_relaxed), seen)) {
