@@ -16,6 +16,8 @@
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && sizeof(shared_word) == 8,
 	       "processes share 64-bit words: they must be atomic without a lock");
 
+int64_t word_look_again = USEC_PER_SEC;
+
 /* The kernel compares 32 bits: those with the sleepers and the lower bits of the count. */
 static void *half(shared_word *word)
 {
@@ -100,7 +102,7 @@ bool word_spin(shared_word *word, uint64_t seen, struct word_patience *p)
 void word_sleep(shared_word *word, uint64_t seen, int64_t deadline)
 {
 	uint64_t now = atomic_load(word), asleep = now | WORD_SLEEPERS;
-	int64_t again = clock_now() + WORD_LOOK_AGAIN;
+	int64_t again = clock_now() + word_look_again;
 
 	if (!word_same(now, seen))
 		return;

@@ -23,9 +23,10 @@ typedef _Atomic uint64_t shared_word;
 /* No honest participant fails this often in a row: each failure means that another one succeeded. */
 #define WORD_TRIES (1 << 20)
 
-/* A sleeper looks again by itself after this long, in microseconds: whoever should have woken it may
- * have been killed between committing and waking, or the one who was woken in its stead may. */
-#define WORD_LOOK_AGAIN INT64_C(1000000)
+/* A sleeper looks again by itself after this long, in microseconds (a second): whoever should have woken
+ * it may have been killed between committing and waking, or the one who was woken in its stead may. As
+ * nothing else needs it, tests in which nobody is killed set it to hours. */
+extern int64_t word_look_again;
 
 #define WORD_FOREVER INT64_MAX
 
@@ -72,7 +73,7 @@ struct word_patience {
 bool word_spin(shared_word *word, uint64_t seen, struct word_patience *p);
 
 /* Sleeps until somebody wakes, at most until `deadline` (CLOCK_MONOTONIC, microseconds) and not much
- * longer than WORD_LOOK_AGAIN; not at all if the word is no more what it was. Look again afterwards. */
+ * longer than word_look_again; not at all if the word is no more what it was. Look again afterwards. */
 void word_sleep(shared_word *word, uint64_t seen, int64_t deadline);
 
 /* Wakes the one who has slept longest. `now` is the word as committed, with the bit. When nobody slept
