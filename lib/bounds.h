@@ -30,5 +30,7 @@
 #define CREW_TASK_TABLE_MAX   1000000		  /* tasks of all pools, ended ones too ... */
 #define CREW_TASK_BYTES_MAX   (512 * 1024 * 1024) /* ... and the memory they take */
 #define CREW_RESULT_MAX	      (1024 * 1024)	  /* result of one task */
+#define CREW_JOURNAL_SEGMENT  (1024 * 1024)	  /* a journal's segment is at least so large */
+#define CREW_JOURNAL_QUEUE    (4 * 1024 * 1024)	  /* waiting for the disk, of one journal */
 
 #endif

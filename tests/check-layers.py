@@ -26,7 +26,7 @@ FORK = re.compile(r"\b(?:fork|vfork|clone|clone3|posix_spawnp?|execv|execve|exec
 # talk upwards is a callback given at creation.
 FLOORS = (
     r"conf(_\w+)?|loop|wire|environment|cgroup|listen|spawn|keeper/table",
-    r"child|channel|ledger",
+    r"child|channel|ledger|journal(_\w+)?",
     r"worker|pool|crew|crew_run|reload|task(_\w+)?|taskpool|runner",
     r"sink|output|notify|orphan|control|rpc(_\w+)?|manager",
     r"keeper/\w+|start|main",
