@@ -138,9 +138,11 @@ static uint64_t copy_bytes(struct journal *j, size_t len, uint64_t puts)
 	uint64_t want = COPY_TIMES * len, first, live;
 	int64_t spare;
 
-	if (j->stop || !store_wants_rewrite(j->store))
+	if (!store_wants_rewrite(j->store))
 		return 0;
 	live = store_oldest_live(j->store);
+	if (j->stop && live)
+		return 0;
 	first = (live < j->biggest ? live : j->biggest) + JF_HEAD;
 	if (want < COPY_LEAST)
 		want = COPY_LEAST;

@@ -171,6 +171,8 @@ void ji_drop(struct journal_index *ix)
 			account(ix, &ix->table[i], -1);
 			clear(ix, &ix->table[i]);
 		}
+	if (!gone)
+		return;
 	for (size_t i = 0; i < gone; i++)
 		ix->used -= ix->segments[i].used;
 	ix->segment_count -= gone;

@@ -420,7 +420,8 @@ static int new_segment(struct store *s, uint64_t room, uint64_t biggest)
 		close(fd);
 		return fail(s, "cannot make a segment");
 	}
-	if (s->fd >= 0 && ftruncate(s->fd, (off_t)s->used) < 0) {
+	/* What is damaged is kept as it is. */
+	if (s->fd >= 0 && !s->salvage && ftruncate(s->fd, (off_t)s->used) < 0) {
 		close(fd);
 		return fail(s, "cannot give back room");
 	}
@@ -678,16 +679,22 @@ static int put_on_disk(struct store *s, const unsigned char *a, size_t a_len,
 	return 0;
 }
 
-/* The records say already that it is not needed. */
+static int remove_segment(struct store *s, const struct ji_segment *g)
+{
+	char file[JS_FILE_NAME], aside[JS_FILE_NAME + 16];
+
+	js_segment_name(file, s->name, g->number);
+	snprintf(aside, sizeof(aside), "%s.damaged", file);
+	return g->damaged ? renameat(s->dir, file, s->dir, aside) : unlinkat(s->dir, file, 0);
+}
+
+/* The records say already that they are not needed. */
 static int remove_oldest(struct store *s)
 {
-	struct ji_segment oldest = s->ix.segments[0];
-	char file[JS_FILE_NAME], aside[JS_FILE_NAME + 16];
-	int result;
+	int result = 0;
 
-	js_segment_name(file, s->name, oldest.number);
-	snprintf(aside, sizeof(aside), "%s.damaged", file);
-	result = oldest.damaged ? renameat(s->dir, file, s->dir, aside) : unlinkat(s->dir, file, 0);
+	for (size_t i = 0; result == 0 && s->ix.segments[i].number < s->ix.first; i++)
+		result = remove_segment(s, &s->ix.segments[i]);
 	end_moving(s);
 	ji_drop(&s->ix);
 	if (result < 0 || sync_dir(s) < 0)
@@ -695,13 +702,18 @@ static int remove_oldest(struct store *s)
 	return end_salvage(s);
 }
 
+/* The oldest one, and those behind it that hold nothing either. */
 static int add_drop(struct store *s)
 {
-	struct jf_record rec = { .type = JF_DROP, .id = s->ix.segments[1].number };
+	struct jf_record rec = { .type = JF_DROP };
 	char *room = buf_room(&s->copies, JF_HEAD);
+	size_t needed = 1;
 
 	if (!room)
 		return -1;
+	while (needed < s->ix.segment_count - 1 && !s->ix.segments[needed].items)
+		needed++;
+	rec.id = s->ix.segments[needed].number;
 	jf_draft((unsigned char *)room, &rec);
 	s->copies.len += JF_HEAD;
 	return 0;
