@@ -53,7 +53,8 @@ int js_open(struct js_reader *r, int dir, const char *file)
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > 2 * JF_SEGMENT_MAX)
 		goto fail;
 	r->size = (uint64_t)st.st_size;
-	r->window = malloc(WINDOW);
+	r->room = r->size < WINDOW ? (size_t)r->size + 1 : WINDOW;
+	r->window = malloc(r->room);
 	if (r->window)
 		return 0;
 fail:
@@ -87,8 +88,10 @@ static void move(struct js_reader *r, uint64_t offset)
 
 static int fill(struct js_reader *r, size_t want)
 {
+	if (want > r->room)
+		want = r->room;
 	while (r->len < want) {
-		size_t part = WINDOW - r->len < READ_PART ? WINDOW - r->len : READ_PART;
+		size_t part = r->room - r->len < READ_PART ? r->room - r->len : READ_PART;
 		ssize_t n = pread(r->fd, r->window + r->len, part, (off_t)(r->at + r->len));
 
 		if (n < 0 && errno == EINTR)
@@ -107,7 +110,7 @@ const unsigned char *js_peek(struct js_reader *r, uint64_t offset, size_t most, 
 	size_t have;
 
 	if (offset < r->at || offset + most > r->at + r->len) {
-		if (offset < r->at || offset > r->at + r->len || offset - r->at + most > WINDOW)
+		if (offset < r->at || offset > r->at + r->len || offset - r->at + most > r->room)
 			move(r, offset);
 		if (fill(r, (size_t)(offset - r->at) + most) < 0)
 			return NULL;

@@ -24,7 +24,7 @@ struct js_reader {
 	int fd;
 	uint64_t size, at;
 	unsigned char *window; /* bytes [at, at + len) */
-	size_t len;
+	size_t len, room;
 };
 /* At most `most` bytes at `offset`: as many as *len says. NULL: cannot be read (errno). */
 const unsigned char *js_peek(struct js_reader *r, uint64_t offset, size_t most, size_t *len);
