@@ -29,7 +29,7 @@
 #include "lib/clock.h"
 
 #define ROUNDS 15
-#define MANY   1000 /* operations of a peer's large transaction */
+#define MANY   1000  /* operations of a peer's large transaction */
 #define LIVE   20000 /* items that the many keep in the journal */
 
 static int dir;

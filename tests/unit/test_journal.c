@@ -134,11 +134,9 @@ static void on_closed(void *arg)
 	closes++;
 }
 
-static const struct journal_calls calls = { .item = on_item,
-					    .done = on_done,
-					    .room = on_room,
-					    .failed = on_failed,
-					    .closed = on_closed };
+static const struct journal_calls calls = {
+	.item = on_item, .done = on_done, .room = on_room, .failed = on_failed, .closed = on_closed
+};
 
 static void open_journal(void)
 {
@@ -401,10 +399,16 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(put_take_deliver),	       TEST(what_is_refused), TEST(many_share_one_sync),
-		TEST(too_much_waits),	       TEST(close_writes_what_waits),
-		TEST(sync_fails),	       TEST(start_fails),
-		TEST(disk_is_full),	       TEST(wait_has_an_end), TEST(removed),
+		TEST(put_take_deliver),
+		TEST(what_is_refused),
+		TEST(many_share_one_sync),
+		TEST(too_much_waits),
+		TEST(close_writes_what_waits),
+		TEST(sync_fails),
+		TEST(start_fails),
+		TEST(disk_is_full),
+		TEST(wait_has_an_end),
+		TEST(removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

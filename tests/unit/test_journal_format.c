@@ -128,7 +128,9 @@ static void test_senseless_records(void **state)
 
 static void test_each_bit_of_a_header(void **state)
 {
-	struct jf_header h = { .number = 5, .salt = SALT, .first = 3, .next_id = 99, .prev_end = 512 };
+	struct jf_header h = {
+		.number = 5, .salt = SALT, .first = 3, .next_id = 99, .prev_end = 512
+	};
 	struct jf_header again;
 
 	(void)state;

@@ -33,7 +33,7 @@ static struct {
 	int64_t ticket; /* 0: answered */
 	char what;	/* 'p', 't', 'd'; 0: told at the start */
 	uint32_t n;
-} *asked; /* a ring of what is not answered */
+} * asked; /* a ring of what is not answered */
 static size_t asked_first, asked_count;
 static uint64_t *live; /* ids, in no order */
 static size_t live_count;
@@ -160,8 +160,7 @@ static void script_turn(void)
 static void many_turn(void)
 {
 	while (ops > 0) {
-		if (live_count > 1000 ? take_at(0) < 0 :
-					put(journal_next_id(j), (size_t)size) < 0)
+		if (live_count > 1000 ? take_at(0) < 0 : put(journal_next_id(j), (size_t)size) < 0)
 			return;
 	}
 }
@@ -233,11 +232,9 @@ static void on_closed(void *arg)
 	loop_stop();
 }
 
-static const struct journal_calls calls = { .item = on_item,
-					    .done = on_done,
-					    .room = on_room,
-					    .failed = on_failed,
-					    .closed = on_closed };
+static const struct journal_calls calls = {
+	.item = on_item, .done = on_done, .room = on_room, .failed = on_failed, .closed = on_closed
+};
 
 int main(int argc, char **argv)
 {
