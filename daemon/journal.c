@@ -40,6 +40,7 @@ struct journal {
 	bool refused;	      /* somebody waits for room */
 	bool has_room;	      /* and is to be told */
 	bool stop, remove, ended;
+	int remove_err;
 	bool news; /* the eventfd was written */
 	int err;
 	char why[JS_TEXT];
@@ -233,7 +234,7 @@ static int work(struct journal *j)
 static void *run(void *arg)
 {
 	struct journal *j = arg;
-	int result = store_start(j->store, j->biggest);
+	int result = store_start(j->store, j->biggest), err;
 
 	pthread_mutex_lock(&j->lock);
 	if (result == 0)
@@ -247,7 +248,9 @@ static void *run(void *arg)
 		result = store_remove(j->store);
 	else if (result == 0)
 		result = store_end(j->store, j->biggest);
+	err = result < 0 ? errno : 0;
 	pthread_mutex_lock(&j->lock);
+	j->remove_err = j->remove ? err : 0;
 	j->ended = true;
 	kick(j);
 	pthread_mutex_unlock(&j->lock);
@@ -421,6 +424,18 @@ static void tell_failure(struct journal *j)
 	j->calls->failed(j->arg, j->err, j->why);
 }
 
+static void end(struct journal *j)
+{
+	void (*closed)(void *) = j->calls->closed;
+	void *arg = j->arg;
+
+	pthread_join(j->thread, NULL);
+	if (j->remove_err)
+		log_warning(j->name, "cannot remove its journal: %s", strerror(j->remove_err));
+	free_journal(j);
+	closed(arg);
+}
+
 /* What there is to tell. False: it is gone. */
 static bool tell_news(struct journal *j)
 {
@@ -443,14 +458,8 @@ static bool tell_news(struct journal *j)
 		tell_failure(j);
 	if (room && !j->stop)
 		j->calls->room(j->arg);
-	if (ended) {
-		void (*closed)(void *) = j->calls->closed;
-		void *its_arg = j->arg;
-
-		pthread_join(j->thread, NULL);
-		free_journal(j);
-		closed(its_arg);
-	}
+	if (ended)
+		end(j);
 	return !ended;
 }
 

@@ -173,21 +173,42 @@ static int sync_last(struct store *s)
 	return 0;
 }
 
-/* Those that a record says are not needed, but that were still there. */
-static int remove_dropped(struct store *s)
+/* A kill just after a new segment was made has left the one before with what it kept free. */
+static int cut_tail(struct store *s, const char *file, uint64_t number)
+{
+	const struct ji_segment *g = ji_segment(&s->ix, number);
+	struct stat st;
+	int fd, result;
+
+	if (!g || g->damaged || fstatat(s->dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    (uint64_t)st.st_size <= g->used)
+		return 0;
+	fd = openat(s->dir, file, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	result = ftruncate(fd, (off_t)g->used);
+	close(fd);
+	return result;
+}
+
+/* Segments that a record says are not needed, but that were still there. */
+static int tidy(struct store *s)
 {
 	struct js_scan scan = { .dir = s->dir, .name = s->name };
 	int result = js_list(&scan);
 	bool any = false;
 
 	for (size_t i = 0; result == 0 && i < scan.count; i++) {
+		uint64_t number = scan.segments[i].number;
 		char file[JS_FILE_NAME];
 
-		if (scan.segments[i].number >= s->ix.first)
-			break;
-		js_segment_name(file, s->name, scan.segments[i].number);
-		result = unlinkat(s->dir, file, 0);
-		any = true;
+		js_segment_name(file, s->name, number);
+		if (number < s->ix.first) {
+			result = unlinkat(s->dir, file, 0);
+			any = true;
+		} else if (number < s->number) {
+			result = cut_tail(s, file, number);
+		}
 	}
 	js_free(&scan);
 	return result == 0 && any ? store_sync_dir(s) : result;
@@ -229,8 +250,8 @@ int store_start(struct store *s, uint64_t biggest)
 		return -1;
 	if (sync_last(s) < 0)
 		return store_fail(s, "cannot sync what was there");
-	if (remove_dropped(s) < 0)
-		return store_fail(s, "cannot remove segments that are not needed");
+	if (tidy(s) < 0)
+		return store_fail(s, "cannot remove what is not needed");
 	if (s->salvage)
 		s->ix.rewrite = s->number + 1;
 	if (new_segment(s, s->least, biggest) == 0)

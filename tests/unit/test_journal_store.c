@@ -321,6 +321,15 @@ static void test_what_is_not_there_is_not_written(void **state)
 	write_only();
 	/* Its place was kept free. */
 	assert_int_equal(store_room(store, BIGGEST), room);
+	/* What comes behind it is. */
+	about(JF_TAKE, 57, 0);
+	put(20);
+	about(JF_TAKE, 58, 0);
+	put(30);
+	write_only();
+	close_store(false);
+	open_and_check();
+	assert_int_equal(store_items(store), 2);
 }
 
 static void test_ids_are_not_given_again(void **state)
@@ -434,7 +443,7 @@ static uint64_t count_items(void)
 #define FILE_2 "q.0000000000000002.journal"
 
 /* Six items in batches of two, and perhaps two more in a second segment. */
-static void small_journal(bool second, bool in_order)
+static void small_journal_of(bool second, bool first_in_order, bool in_order)
 {
 	open_and_check();
 	start();
@@ -444,7 +453,7 @@ static void small_journal(bool second, bool in_order)
 		write_only();
 	}
 	if (second) {
-		close_store(true);
+		close_store(first_in_order);
 		open_and_check();
 		start();
 		put(8);
@@ -452,6 +461,11 @@ static void small_journal(bool second, bool in_order)
 		write_only();
 	}
 	close_store(in_order);
+}
+
+static void small_journal(bool second, bool in_order)
+{
+	small_journal_of(second, true, in_order);
 }
 
 static void cut_each_byte(const char *file, uint64_t before)
@@ -558,6 +572,14 @@ static void test_each_bit_of_two_segments(void **state)
 	assert_true(flip_each_bit(FILE_2, true) >= 8 * 2 * (JF_HEAD + 8));
 }
 
+/* The second one tells where the first ends, though nobody closed that. */
+static void test_each_bit_of_a_followed_segment(void **state)
+{
+	(void)state;
+	small_journal_of(true, false, true);
+	assert_true(flip_each_bit(FILE_1, true) >= 8 * 6 * (JF_HEAD + 8));
+}
+
 static void test_each_bit_after_a_kill(void **state)
 {
 	(void)state;
@@ -603,27 +625,40 @@ static void test_repair_keeps_the_rest(void **state)
 	assert_false(found.salvaged);
 }
 
-/* What two directory operations without a sync between may leave behind. */
+static bool exists(const char *file)
+{
+	return faccessat(dir, file, F_OK, 0) == 0;
+}
+
+/* What two directory operations without a sync between may leave behind: the segment with the put is
+ * there again, the one with the take is not. */
 static void test_dropped_segment_is_back(void **state)
 {
 	(void)state;
 	open_and_check();
 	start();
 	put(40);
-	assert_int_equal(write_batch(), 0);
+	put(50);
+	write_only();
 	close_store(true);
 	copy(FILE_1, "copy", SIZE_MAX);
 	open_and_check();
 	start();
 	about(JF_TAKE, 1, 0);
+	write_only();
+	close_store(true);
+	open_and_check();
+	start();
+	about(JF_TAKE, 2, 0);
 	put(10);
 	assert_int_equal(write_batch(), 0);
 	close_store(true);
-	assert_int_not_equal(faccessat(dir, FILE_1, F_OK, 0), 0);
+	assert_false(exists(FILE_1) || exists(FILE_2));
 	copy("copy", FILE_1, SIZE_MAX);
 	open_and_check();
+	assert_int_equal(store_items(store), 1);
 	start();
-	assert_int_not_equal(faccessat(dir, FILE_1, F_OK, 0), 0);
+	assert_false(exists(FILE_1));
 }
 
 static void test_opened_twice(void **state)
@@ -695,6 +730,7 @@ int main(void)
 		TEST(goes_on_behind_a_cut),
 		TEST(each_bit),
 		TEST(each_bit_of_two_segments),
+		TEST(each_bit_of_a_followed_segment),
 		TEST(each_bit_after_a_kill),
 		TEST(segment_is_missing),
 		TEST(repair_keeps_the_rest),
