@@ -10,10 +10,17 @@
  *     journal_close  what waits is written, then closed() comes
  *
  * Once a write or a sync has failed, nothing more is accepted, and no later ticket is ever told done:
- * failed() comes once, and all that waited has failed. Nothing is tried again on that file. The owner may
- * hand out from memory what it has; it comes back after the next start. That is said in the log.
+ * failed() comes once, and whoever waits must not be answered that it is done (whether it will be there
+ * after the next start is not known). Nothing is tried again on that file. The owner may hand out from
+ * memory what it has; that comes back after the next start, and the log says so.
  *
- * All functions are the loop's thread's. docs of the files: journal_store.h, of the bytes:
+ * Limits of what can be known: damage to what was written last, before a kill or a power cut and not
+ * followed by anything, looks like a write that was cut short, and is cut off and told. After a close in
+ * order, and in front of anything that was written later, all damage is found, and refused. A deliver on
+ * a full disk is not noted. journal_open() reads all that is live, in the loop: a second for a million
+ * items; it syncs nothing, the thread does.
+ *
+ * All functions are for the loop's thread. Of the files tells journal_store.h, of the bytes
  * journal_format.h.
  */
 #ifndef CREWD_JOURNAL_H

@@ -33,7 +33,7 @@ uint64_t js_segment_number(const char *name, const char *file)
 		return 0;
 	number = strtoull(file + len + 1, NULL, 16);
 	js_segment_name(again, name, number);
-	return strcmp(again, file) == 0 ? number : 0;
+	return strcmp(again, file) == 0 && number < JF_ID_MAX ? number : 0;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------- */
