@@ -295,6 +295,19 @@ def test_size_follows_what_is_live(tmp_path):
     answers.compare(list_journal(tmp_path))
 
 
+def test_loop_never_waits_for_the_disk(strace, tmp_path):
+    """All writing and syncing is the other thread's, from the opening to the removal."""
+    for args in (("script", tmp_path, 1, 200, 4096), ("remove", tmp_path)):
+        log = tmp_path.parent / "calls"
+        prefix = strace("execve,pwrite64,fdatasync,fsync,fallocate,ftruncate,renameat,renameat2:delay_enter=0", log)
+        run(*args, prefix=prefix)
+        lines = [line.split(None, 1) for line in log.read_text().splitlines()]
+        loop = next(tid for tid, call in lines if call.startswith("execve"))
+        others = {call.split("(")[0] for tid, call in lines if tid != loop}
+        assert {"pwrite64", "fdatasync", "fsync"} <= others
+        assert {call.split("(")[0] for tid, call in lines if tid == loop and "(" in call} == {"execve"}
+
+
 def test_lock(tmp_path):
     with subprocess.Popen([JOURNAL, "script", tmp_path, "1", "100000000", "65536"], stdout=subprocess.PIPE,
                           text=True) as p:
