@@ -41,7 +41,8 @@ struct journal {
 	bool has_room;	      /* and is to be told */
 	bool stop, remove, ended;
 	int remove_err;
-	bool news; /* the eventfd was written */
+	bool news;    /* the loop has not looked yet */
+	bool to_kick; /* and is to be woken */
 	int err;
 	char why[JS_TEXT];
 	struct journal_stat stat;
@@ -62,16 +63,32 @@ struct journal {
 
 /* ---- the thread -------------------------------------------------------------------------------- */
 
-/* With the lock held, as all of this section that does not say otherwise. */
+/* With the lock held, as all of this section that does not say otherwise. The loop is woken when the lock
+ * is free again, so that it does not run into it. */
+static void tell(struct journal *j)
+{
+	j->to_kick = j->to_kick || !j->news;
+	j->news = true;
+}
+
+/* Without the lock. */
 static void kick(struct journal *j)
 {
 	uint64_t one = 1;
 
-	if (j->news)
-		return;
-	j->news = true;
 	while (write(j->event, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
+}
+
+/* Unlocks for a moment if the loop is to be woken. */
+static void kick_if_told(struct journal *j)
+{
+	if (!j->to_kick)
+		return;
+	j->to_kick = false;
+	pthread_mutex_unlock(&j->lock);
+	kick(j);
+	pthread_mutex_lock(&j->lock);
 }
 
 static void note_failure(struct journal *j)
@@ -81,7 +98,8 @@ static void note_failure(struct journal *j)
 	j->err = store_failed(j->store, &why);
 	snprintf(j->why, sizeof(j->why), "%s", why);
 	j->stat.err = j->err;
-	kick(j);
+	tell(j);
+	kick_if_told(j);
 }
 
 /* What the queue will take of the disk. */
@@ -112,18 +130,20 @@ static int get_room(struct journal *j)
 	return result < 0 && !j->full ? -1 : 0;
 }
 
+static bool needs_room(const struct journal *j)
+{
+	return j->asked || (room_left(j) < (int64_t)(j->least / 2) && !j->full);
+}
+
 static int settle(struct journal *j)
 {
-	int64_t low = (int64_t)(j->least / 2);
-
-	if (j->asked || (room_left(j) < low && !j->full))
-		if (get_room(j) < 0)
-			return -1;
+	if (needs_room(j) && get_room(j) < 0)
+		return -1;
 	j->room = room_left(j) > 0 ? room_left(j) : 0;
 	if (j->refused) {
 		j->refused = false;
 		j->has_room = true;
-		kick(j);
+		tell(j);
 	}
 	j->stat.items = store_items(j->store);
 	j->stat.live = store_live(j->store);
@@ -211,6 +231,7 @@ static int work(struct journal *j)
 	struct turn t = { .drafts = { .max = j->queue.max } };
 	int result = settle(j);
 
+	kick_if_told(j);
 	while (result == 0 && next_turn(j, &t)) {
 		uint64_t oldest = store_oldest(j->store);
 
@@ -221,11 +242,15 @@ static int work(struct journal *j)
 			break;
 		if (j->done != t.upto) {
 			j->done = t.upto;
-			kick(j);
+			tell(j);
 		}
 		if (store_oldest(j->store) != oldest)
 			j->full = false;
+		/* What it may have to wait for is not what the loop waits for. */
+		if (needs_room(j))
+			kick_if_told(j);
 		result = settle(j);
+		kick_if_told(j);
 	}
 	buf_free(&t.drafts);
 	return result;
@@ -252,8 +277,9 @@ static void *run(void *arg)
 	pthread_mutex_lock(&j->lock);
 	j->remove_err = j->remove ? err : 0;
 	j->ended = true;
-	kick(j);
+	j->news = true;
 	pthread_mutex_unlock(&j->lock);
+	kick(j);
 	return NULL;
 }
 
@@ -288,9 +314,13 @@ static int64_t queue(struct journal *j, const struct jf_record *r, size_t most)
 	return (int64_t)++j->last;
 }
 
-static void wake(struct journal *j)
+/* Unlocks, and only then wakes the thread, which wants the lock. */
+static void unlock_and_wake(struct journal *j)
 {
-	if (j->idle)
+	bool idle = j->idle && (j->queue.len || j->asked);
+
+	pthread_mutex_unlock(&j->lock);
+	if (idle)
 		pthread_cond_signal(&j->filled);
 }
 
@@ -306,7 +336,6 @@ static int64_t ask(struct journal *j, uint64_t cost)
 	if (cost > j->asked)
 		j->asked = cost;
 	j->asked_at = loop_now();
-	wake(j);
 	return -1;
 }
 
@@ -329,7 +358,6 @@ static int64_t put(struct journal *j, const struct jf_record *r)
 	if (size > j->biggest)
 		j->biggest = size;
 	j->next_id = r->id + 1;
-	wake(j);
 	return ticket;
 }
 
@@ -344,7 +372,7 @@ int64_t journal_put(struct journal *j, uint64_t id, const void *data, size_t len
 	}
 	pthread_mutex_lock(&j->lock);
 	ticket = put(j, &r);
-	pthread_mutex_unlock(&j->lock);
+	unlock_and_wake(j);
 	return ticket;
 }
 
@@ -354,11 +382,9 @@ int64_t journal_take(struct journal *j, uint64_t id)
 	int64_t ticket = -1;
 
 	pthread_mutex_lock(&j->lock);
-	if (may_accept(j)) {
+	if (may_accept(j))
 		ticket = queue(j, &r, j->queue.max);
-		wake(j);
-	}
-	pthread_mutex_unlock(&j->lock);
+	unlock_and_wake(j);
 	return ticket;
 }
 
@@ -377,9 +403,8 @@ int64_t journal_deliver(struct journal *j, uint64_t id, uint32_t deliveries)
 		ticket = queue(j, &r, j->queue.max);
 		if (ticket > 0)
 			j->room -= JF_HEAD;
-		wake(j);
 	}
-	pthread_mutex_unlock(&j->lock);
+	unlock_and_wake(j);
 	return ticket;
 }
 
