@@ -28,13 +28,13 @@
 #include "daemon/loop.h"
 #include "lib/clock.h"
 
-#define ROUNDS 15
+#define ROUNDS 31
 #define MANY   1000  /* operations of a peer's large transaction */
 #define LIVE   20000 /* items that the many keep in the journal */
 
 static int dir;
 static size_t size = 100;
-static int64_t span = USEC_PER_SEC / 5;
+static int64_t span = USEC_PER_SEC / 10;
 static unsigned char item[JF_DATA_MAX];
 
 static void must(int ok, const char *what)
@@ -313,7 +313,7 @@ static double measure(int what, const char *path)
 		return lmdb(MANY, path);
 #endif
 	default:
-		return 0;
+		return -1;
 	}
 }
 
@@ -346,7 +346,7 @@ int main(int argc, char **argv)
 		ratio[i] = found[ONE][i] / found[RAW][i];
 	for (int what = 0; what < WHATS; what++) {
 		qsort(found[what], ROUNDS, sizeof(double), compare);
-		if (found[what][0] > 0)
+		if (found[what][0] >= 0)
 			printf("%-24s %10.0f /s  (%.0f to %.0f)\n", names[what],
 			       found[what][ROUNDS / 2], found[what][0], found[what][ROUNDS - 1]);
 		else

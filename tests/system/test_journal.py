@@ -355,13 +355,13 @@ def test_damage_is_told_and_repaired(tmp_path):
     """A damaged place in the middle: it refuses, says how to go on, and then goes on with all the rest."""
     answers = Answers()
     answers.read(run("script", tmp_path, 1, 400, 4096).stdout)
-    victim = segments(tmp_path)[1]
+    assert len(segments(tmp_path)) > 1
+    victim = segments(tmp_path)[0]
     data = bytearray(victim.read_bytes())
-    data[1500] ^= 1
+    data[len(data) // 2] ^= 1
     victim.write_bytes(data)
     done = run("list", tmp_path, expect=(65,))
     assert f"{victim.name} is damaged at byte" in done.stderr and "q.salvage" in done.stderr
-    done = run("list", tmp_path, expect=(65,))
     (tmp_path / "q.salvage").touch()
     found = {int(line.split()[1]): line for line in list_journal(tmp_path).splitlines() if line.startswith("item")}
     # One record was hit: a put is lost, or a take undone.
