@@ -38,5 +38,7 @@
 #define CREW_QUEUE_MANY_MAX   10000		   /* items of one GetMany or PutMany */
 #define CREW_DELIVERIES_MAX   1000000		   /* of one item */
 #define CREW_RESULT_MAX	      (1024 * 1024)	   /* result of one task */
+#define CREW_JOURNAL_SEGMENT  (1024 * 1024)	   /* a journal's segment is at least so large */
+#define CREW_JOURNAL_QUEUE    (4 * 1024 * 1024)	   /* waiting for the disk, of one journal */
 
 #endif

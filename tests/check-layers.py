@@ -26,7 +26,7 @@ FORK = re.compile(r"\b(?:fork|vfork|clone|clone3|posix_spawnp?|execv|execve|exec
 # talk upwards is a callback given at creation.
 FLOORS = (
     r"conf(_\w+)?|loop|wire|environment|cgroup|listen|sealed|slot|handed|spawn|keeper/table",
-    r"child|channel|outbox|ledger",
+    r"child|channel|outbox|ledger|journal(_\w+)?",
     r"worker|pool|crew|crew_run|reload|task(_\w+)?|taskpool|runner|queue(_\w+)?",
     r"sink|output|notify|orphan|control|rpc(_\w+)?|manager",
     r"keeper/\w+|start|main",
