@@ -124,6 +124,13 @@ struct client *ctl_connect(const struct ctl *ctl, int *exit)
 	return c;
 }
 
+struct client *ctl_connect_quietly(const struct ctl *ctl)
+{
+	const char *path;
+
+	return connect_quietly(ctl, &path);
+}
+
 int ctl_dial(const struct ctl *ctl, int *exit)
 {
 	const char *path = socket_path(ctl);
@@ -234,7 +241,8 @@ static const struct {
 	  .keys = { "name" } },
 	{ .error = "io.crewd.Queue.WrongKind",
 	  .format = "a queue of kind %s cannot do that",
-	  .keys = { "kind" } },
+	  .keys = { "kind" },
+	  .why = true },
 	{ .error = "io.crewd.Queue.TimedOut",
 	  .format = "the time given is over: %s",
 	  .keys = { "name" } },
@@ -325,7 +333,7 @@ int ctl_receive(struct client *c, struct message_reply *reply)
 
 /* ---- whole calls ------------------------------------------------------------------------------ */
 
-static int lost(void)
+int ctl_lost(void)
 {
 	ctl_error("the daemon closed the connection");
 	return CREW_EXIT_NO_DAEMON;
@@ -366,7 +374,7 @@ static int try_for_a_while(const struct attempt *t, bool again)
 		usleep(RETRY_GAP);
 		r = try_once(t, true);
 	}
-	return r == CTL_LOST ? lost() : r;
+	return r == CTL_LOST ? ctl_lost() : r;
 }
 
 static int take_one(struct client *c, void *arg)

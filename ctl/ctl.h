@@ -56,6 +56,8 @@ void ctl_params_free(struct params_out *p);
 
 /* Connects; NULL after an error message; *exit as it should be (69, 77). */
 struct client *ctl_connect(const struct ctl *ctl, int *exit);
+/* The same, and nothing is said. */
+struct client *ctl_connect_quietly(const struct ctl *ctl);
 /* A connected socket that does not block. -1: *exit as it should be after a message, 0: not now, try again. */
 int ctl_dial(const struct ctl *ctl, int *exit);
 /* Sends; p stays the caller's and may be sent again. 0, CTL_LOST, or the exit code after an error message. */
@@ -64,6 +66,7 @@ int ctl_send(struct client *c, const char *method, struct params_out *p, unsigne
  * was said. */
 #define CTL_LOST (-1)
 int ctl_receive(struct client *c, struct message_reply *reply);
+int ctl_lost(void); /* says so, for good; its exit code */
 /* One call, one reply (to be freed); frees p. Asks again for up to five seconds when the connection is lost and `again`. */
 int ctl_call(const struct ctl *ctl, const char *method, struct params_out *p, bool again,
 	     struct message_reply *reply);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "ctl/output.h"
+#include "ctl/ring.h"
 #include "ctl/task.h"
 #include "ctl/verbs.h"
 #include "lib/bounds.h"
@@ -18,6 +19,11 @@ static void begin(const struct ctl *ctl, struct params_out *p)
 	ctl_param_string(p, "name", ctl->args[0]);
 }
 
+static int64_t deadline_of(const struct ctl *ctl)
+{
+	return ctl->timeout < 0 ? INT64_MAX : clock_now() + ctl->timeout;
+}
+
 /* --no-wait, --timeout. */
 static int put_wait(const struct ctl *ctl, struct params_out *p)
 {
@@ -27,7 +33,7 @@ static int put_wait(const struct ctl *ctl, struct params_out *p)
 		jw_key(&p->json, "block");
 		jw_bool(&p->json, false);
 	}
-	ctl_param_deadline(p, ctl->timeout < 0 ? INT64_MAX : clock_now() + ctl->timeout);
+	ctl_param_deadline(p, deadline_of(ctl));
 	return 0;
 }
 
@@ -162,6 +168,30 @@ int ctl_queue_list(struct ctl *ctl)
 	return r;
 }
 
+/* ---- queues in shared memory: who would wait is told to do so there ------------------------------ */
+
+static bool is_for_ring(const struct message_reply *reply)
+{
+	const char *kind = json_get_string(reply->params, "kind");
+
+	return reply->error && strcmp(reply->error, "io.crewd.Queue.WrongKind") == 0 && kind &&
+	       strcmp(kind, "shared") == 0;
+}
+
+/* One call. 0 and the reply; RING: it is to be done by ring.h; or an exit code after an error message. */
+#define RING (-2)
+static int call(const struct ctl *ctl, const char *method, struct params_out *p,
+		struct message_reply *reply)
+{
+	int r = ctl_call_any(ctl, method, p, false, reply);
+
+	if (r || !reply->error)
+		return r;
+	r = is_for_ring(reply) ? RING : ctl_report(reply);
+	message_reply_free(reply);
+	return r;
+}
+
 /* ---- put --------------------------------------------------------------------------------------- */
 
 static int put_item(const struct ctl *ctl, struct params_out *p, const char *text, size_t len)
@@ -206,6 +236,43 @@ static int put_standard_input(const struct ctl *ctl, struct params_out *p)
 	return r;
 }
 
+/* The item's text, to be freed. */
+static char *item_text(struct params_out *p, size_t *len)
+{
+	struct json_slice item;
+	char *text;
+
+	if (!p->ended)
+		jw_end_object(&p->json);
+	p->ended = true;
+	if (!jw_ok(&p->json) ||
+	    !json_slice_member((struct json_slice){ buf_data(&p->text), p->text.len }, "item", &item))
+		return NULL;
+	text = malloc(item.len + 1);
+	if (text)
+		*len = json_slice_compact(item, text);
+	return text;
+}
+
+static int put(const struct ctl *ctl, struct params_out *p)
+{
+	int64_t deadline = deadline_of(ctl);
+	struct message_reply reply;
+	size_t len = 0;
+	char *text = item_text(p, &len);
+	int r = call(ctl, "io.crewd.Queue.Put", p, &reply);
+
+	if (r == 0)
+		message_reply_free(&reply);
+	else if (r == RING && text)
+		r = ring_put(ctl, ctl->args[0], text, len, deadline);
+	free(text);
+	if (r != RING)
+		return r;
+	ctl_error("out of memory");
+	return CREW_EXIT_FAILED;
+}
+
 int ctl_queue_put(struct ctl *ctl)
 {
 	struct params_out p;
@@ -217,7 +284,7 @@ int ctl_queue_put(struct ctl *ctl)
 	if (r == 0)
 		r = put_wait(ctl, &p);
 	if (r == 0)
-		return ctl_do(ctl, "io.crewd.Queue.Put", &p);
+		return put(ctl, &p);
 	ctl_params_free(&p);
 	return r;
 }
@@ -247,9 +314,64 @@ static int print_item(const struct ctl *ctl, const struct message_reply *reply)
 	return 0;
 }
 
+static void print_bytes(const struct ctl *ctl, const char *bytes, size_t len)
+{
+	struct params_out p;
+
+	if (!ctl->json) {
+		fwrite(bytes, 1, len, stdout);
+		putchar('\n');
+		return;
+	}
+	p = (struct params_out){ .text.max = SIZE_MAX };
+	p.json = json_writer(&p.text);
+	jw_object(&p.json);
+	jw_key(&p.json, "item");
+	if (text_utf8_ok(bytes, len)) {
+		jw_string_n(&p.json, bytes, len);
+	} else {
+		jw_object(&p.json);
+		jw_key(&p.json, "base64");
+		jw_base64(&p.json, bytes, len);
+		jw_end_object(&p.json);
+	}
+	jw_end_object(&p.json);
+	fwrite(buf_data(&p.text), 1, p.text.len, stdout);
+	putchar('\n');
+	ctl_params_free(&p);
+}
+
+/* By shared memory anything may come; what is no JSON is printed as it is. */
+static int get_from_ring(const struct ctl *ctl, int64_t deadline)
+{
+	void *item;
+	size_t len;
+	const char *why;
+	int r = ring_get(ctl, ctl->args[0], &item, &len, deadline);
+	struct json_t *value;
+
+	if (r)
+		return r;
+	value = len && *(char *)item == '"' ? json_read(item, len, ITEM_NESTING, &why) : NULL;
+	if (value && !ctl->json) {
+		size_t size;
+		const char *text = json_as_bytes(value, &size);
+
+		print_bytes(ctl, text, size);
+	} else if (len && json_valid(item, len, ITEM_NESTING, &why) && ctl->json) {
+		printf("{\"item\":%.*s}\n", (int)len, (char *)item);
+	} else {
+		print_bytes(ctl, item, len);
+	}
+	json_free(value);
+	free(item);
+	return ctl_finish(0);
+}
+
 /* Never asked twice: an item that was taken is gone. */
 int ctl_queue_get(struct ctl *ctl)
 {
+	int64_t deadline = deadline_of(ctl);
 	struct message_reply reply;
 	struct params_out p;
 	int r;
@@ -260,7 +382,9 @@ int ctl_queue_get(struct ctl *ctl)
 		ctl_params_free(&p);
 		return r;
 	}
-	r = ctl_call(ctl, "io.crewd.Queue.Get", &p, false, &reply);
+	r = call(ctl, "io.crewd.Queue.Get", &p, &reply);
+	if (r == RING)
+		return get_from_ring(ctl, deadline);
 	if (r)
 		return r;
 	r = print_item(ctl, &reply);
@@ -316,9 +440,17 @@ int ctl_queue_task_done(struct ctl *ctl)
 
 int ctl_queue_join(struct ctl *ctl)
 {
+	int64_t deadline = deadline_of(ctl);
+	struct message_reply reply;
 	struct params_out p;
+	int r;
 
 	begin(ctl, &p);
-	ctl_param_deadline(&p, ctl->timeout < 0 ? INT64_MAX : clock_now() + ctl->timeout);
-	return ctl_do(ctl, "io.crewd.Queue.Join", &p);
+	ctl_param_deadline(&p, deadline);
+	r = call(ctl, "io.crewd.Queue.Join", &p, &reply);
+	if (r == RING)
+		return ring_join(ctl, ctl->args[0], deadline);
+	if (r == 0)
+		message_reply_free(&reply);
+	return r;
 }

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "daemon/wire.h"
+#include "daemon/keep.h"
 #include "daemon/ledger.h"
 #include "daemon/loop.h"
 #include "daemon/outbox.h"
@@ -411,7 +412,7 @@ static void merge_found(struct found *f, const struct wire_child *told, const st
 	f->told = *told;
 }
 
-static void keep_found(const struct wire *w, int fds[], unsigned count)
+static void keep_child(const struct wire *w, int fds[], unsigned count)
 {
 	struct came came = sort_fds(&w->child, fds, count);
 	const struct wire_child *c = &w->child;
@@ -430,6 +431,17 @@ static void keep_found(const struct wire *w, int fds[], unsigned count)
 					      .pipes = f->task_out >= 0 };
 	if (came.lost_output || came.lost_pipes)
 		note_lost(c->slot);
+}
+
+/* Its descriptor is not one to be done without: what is in it would be lost. */
+static int take_held(const struct wire *w, int fds[], unsigned count)
+{
+	if (!count)
+		return errno = EMFILE, -1;
+	while (count > 1)
+		close(fds[--count]);
+	keep_found(w->hold.cell, w->hold.name, fds[0]);
+	return 0;
 }
 
 static void take_hello(const struct wire *w, const int fds[], unsigned count,
@@ -478,17 +490,42 @@ static int receive_hello(int fd, struct child_hello *hello)
 		if (w.type == WIRE_HELLO)
 			take_hello(&w, fds, count, hello);
 		else if (w.type == WIRE_CHILD)
-			keep_found(&w, fds, count);
+			keep_child(&w, fds, count);
+		else if (w.type == WIRE_HELD && take_held(&w, fds, count) < 0)
+			return -1;
 		else if (w.type == WIRE_PING)
 			send_pong();
 	}
 	return 0;
 }
 
+static void hold(unsigned cell, const char *name, int fd)
+{
+	struct outbox_item q = { .type = WIRE_HOLD,
+				 .slot = cell,
+				 .value = fd >= 0,
+				 .name = name,
+				 .fds = { -1, -1 } };
+
+	if (fd >= 0) {
+		q.fds[0] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (q.fds[0] < 0)
+			log_error(name, "the keeper cannot hold its memory, which ends with this "
+					"manager: %s", strerror(errno));
+	}
+	enqueue(&q);
+}
+
+static bool holding_waits(void)
+{
+	return outbox_waits(&child.out);
+}
+
 int child_init(int fd, const struct child_events *events, struct child_hello *hello)
 {
 	child.fd = fd;
 	child.events = events;
+	keep_init(hold, holding_waits);
 	child.found = calloc(CREW_WORKERS_MAX, sizeof(*child.found));
 	if (!child.found || receive_hello(fd, hello) < 0)
 		return -1;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/bounds.h"
+#include "lib/shared_queue.h"
 #include "lib/text.h"
 
 #define NOWHERE UINT32_MAX
@@ -306,13 +307,40 @@ static void check_queue_use(struct conf_source *src, const struct conf_entry *q,
 	}
 }
 
+/* A queue in shared memory. */
+static void check_shared(struct conf_source *src, const struct conf_entry *q,
+			 const struct conf_queue *queue, unsigned count)
+{
+	const struct conf_given *path = &q->keys[CONF_KEY_PATH], *kind = &q->keys[CONF_KEY_KIND],
+				*bytes = &q->keys[CONF_KEY_MAX_BYTES];
+
+	if (path->line)
+		conf_errors_add(src->errors, path->file, path->line,
+				"queue \"%s\": path = \"%.64s\": the memory of a queue has no file; "
+				"remove it",
+				q->name, path->values.items[0]);
+	if (queue->max_bytes < SHARED_QUEUE_BYTES_MIN)
+		conf_errors_add(src->errors, bytes->file, bytes->line,
+				"queue \"%s\": max-bytes = \"%.64s\": must be at least %d for kind "
+				"\"shared\"",
+				q->name, bytes->values.items[0], SHARED_QUEUE_BYTES_MIN);
+	if (count == CREW_QUEUES_SHARED_MAX + 1)
+		conf_errors_add(src->errors, kind->file, kind->line,
+				"queue \"%s\": kind = \"shared\": at most %d queues may be of that kind",
+				q->name, CREW_QUEUES_SHARED_MAX);
+}
+
 static void check_queues(struct conf_source *src, struct conf_build *b)
 {
+	unsigned shared = 0;
+
 	for (uint32_t i = 0; i < src->in[CONF_SECTION_QUEUE].count; i++) {
 		const struct conf_entry *q = &src->in[CONF_SECTION_QUEUE].at[i];
 
 		check_queue_use(src, q, conf_build_queue(b, i));
 		check_dead(src, b, q, conf_build_queue(b, i));
+		if (conf_build_queue(b, i)->kind == CONF_QUEUE_SHARED)
+			check_shared(src, q, conf_build_queue(b, i), ++shared);
 	}
 }
 

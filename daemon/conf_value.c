@@ -353,10 +353,9 @@ static bool set_kind(const struct setting *s)
 {
 	static const char *const missing[] = {
 		[CONF_QUEUE_MANAGER] = NULL,
-		[CONF_QUEUE_SHARED] = "queues in shared memory are not built into this crewd; use "
-				      "\"manager\"",
+		[CONF_QUEUE_SHARED] = NULL,
 		[CONF_QUEUE_REDIS] = "queues in redis are not built into this crewd; use "
-				     "\"manager\"",
+				     "\"manager\" or \"shared\"",
 	};
 	int i = word_index(s->key, s->values.items[0]);
 

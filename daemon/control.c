@@ -133,6 +133,7 @@ static void close_conn(struct conn *conn)
 	close(conn->fd);
 	buf_free(&conn->in);
 	buf_free(&conn->out);
+	pass_drop(&conn->passing);
 	list_remove(&conn->link);
 	list_append(&control.dead, &conn->link);
 	control.count--;
@@ -175,8 +176,8 @@ static bool send_out(struct conn *conn)
 	if (conn->out.len > CREW_OUTPUT_MARK)
 		conn->stuffed = true;
 	while (conn->out.len) {
-		ssize_t n = send(conn->fd, buf_data(&conn->out), conn->out.len,
-				 MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = pass_send(&conn->passing, conn->fd, buf_data(&conn->out),
+				      conn->out.len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -213,6 +214,11 @@ void control_flush_later(struct conn *conn)
 {
 	if (!conn->dead)
 		loop_defer(&conn->again);
+}
+
+bool control_pass(struct conn *conn, int fd)
+{
+	return pass_add(&conn->passing, fd, conn->out.len);
 }
 
 /* ---- input ------------------------------------------------------------------------------------

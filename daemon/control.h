@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "daemon/pass.h"
 #include "daemon/rpc.h"
 
 /* Whose word counts: the daemon's own uid and the socket group (CONF_NO_ID: none). */
@@ -32,6 +33,7 @@ struct conn {
 	bool stuffed; /* the output has been above its mark, and streams wait */
 	bool dead;    /* to be freed at the end of the turn */
 	struct buf in, out;
+	struct passing passing; /* descriptors that go with what is in out */
 	size_t searched;
 	struct queue_owner *leases; /* items of queues that it holds; NULL: none ever */
 	struct rpc_call *current; /* the call under way, if it is parked: the next is not started */
@@ -46,6 +48,8 @@ unsigned control_connections(void);
 void control_flush(struct conn *conn);
 /* The same at the end of the turn, for streams: many replies, one write. */
 void control_flush_later(struct conn *conn);
+/* The next reply takes a copy of this descriptor along. False with errno as pass_add(). */
+bool control_pass(struct conn *conn, int fd);
 /* The current call is finished: go on with what was pipelined. */
 void control_continue(struct conn *conn);
 

@@ -19,6 +19,11 @@ static void compose(struct wire *w, const struct outbox_item *item)
 		strncpy(w->spawn.name, item->name, CREW_NAME_MAX);
 		return;
 	}
+	if (item->type == WIRE_HOLD) {
+		w->hold.cell = item->slot;
+		strncpy(w->hold.name, item->name, CREW_NAME_MAX);
+		return;
+	}
 	w->about.slot = item->slot;
 	w->about.run = item->run;
 	w->about.whom = item->whom;

@@ -16,7 +16,7 @@ struct outbox_item {
 	int value;
 	uint32_t slot, run, pool, args;
 	int fds[2];	  /* the outbox's from then on, -1: none */
-	const char *name; /* of a WIRE_SPAWN; lives as long as the slot is used for it */
+	const char *name; /* of a WIRE_SPAWN, a WIRE_HOLD; lives as long as the slot is used for it */
 };
 
 struct outbox { /* a ring; begins as zeros */

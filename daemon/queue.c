@@ -1,13 +1,16 @@
 #include "daemon/queue.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "daemon/queue_kind.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 
 #define BUCKETS	       1024 /* a power of two */
 #define ANSWERS_A_TURN 256
+#define LOOK_AGAIN     (USEC_PER_SEC / 4)
 
 static struct {
 	struct list all, by_name[BUCKETS];
@@ -17,6 +20,7 @@ static struct {
 	struct list answered; /* requests to be told at the end of the turn */
 	struct loop_task tell, reap, stir;
 	size_t bytes, held;
+	struct loop_timer look; /* what others do to queues is seen by looking */
 	bool short_of_bytes; /* somebody was refused, and waits for others' items to go */
 } front;
 
@@ -265,10 +269,19 @@ static void stir(void *arg)
 static const char leaving_why[] =
 	"it was removed from the configuration, and takes no more until it is gone";
 
+static bool would_wait(const struct queue_request *r)
+{
+	return r->stream || (r->verb < QUEUE_END && r->block && r->timeout != 0);
+}
+
 static enum queue_error refusal(const struct queue *q, struct queue_request *r)
 {
 	if (!q->kind->serve[r->verb] || (r->lease && !q->kind->leases))
 		return QUEUE_WRONG_KIND;
+	if (q->kind->direct && would_wait(r)) {
+		r->why = "nobody waits at the daemon for it, nor streams; attach to it instead";
+		return QUEUE_WRONG_KIND;
+	}
 	if (q->leaving && r->verb == QUEUE_PUT) {
 		r->why = leaving_why;
 		return QUEUE_NO_QUEUE;
@@ -431,9 +444,10 @@ enum queue_error queue_create(const char *name, const struct queue_kind *kind,
 		list_init(&q->waiting[v]);
 	list_init(&q->pending);
 	list_init(&q->leases);
+	errno = ENOMEM;
 	if (kind->create(q) < 0) {
 		free(q);
-		return QUEUE_NO_MEMORY;
+		return errno == ENOSPC ? QUEUE_TOO_MANY : QUEUE_NO_MEMORY;
 	}
 	list_append(&front.all, &q->link);
 	list_append(bucket_of(name), &q->by_name);
@@ -519,6 +533,8 @@ static void reap(void *arg)
 	{
 		struct queue *q = list_entry(e, struct queue, link);
 
+		if (q->leaving && q->kind->direct && !front.look.armed)
+			loop_timer_at(&front.look, loop_now() + LOOK_AGAIN);
 		if (!q->leaving || !queue_is_empty(q))
 			continue;
 		if (has_answers(q)) {
@@ -528,6 +544,12 @@ static void reap(void *arg)
 		log_info(q->name, "the queue is empty, and gone as the configuration says");
 		queue_delete(q);
 	}
+}
+
+static void look(void *arg)
+{
+	loop_timer_off(&front.look);
+	reap(arg);
 }
 
 void queue_leave(struct queue *q)
@@ -558,6 +580,7 @@ void queue_init(uint32_t seed)
 	front.tell.fn = tell;
 	front.reap.fn = reap;
 	front.stir.fn = stir;
+	front.look.fn = look;
 }
 
 void queue_close(void)
@@ -569,5 +592,7 @@ void queue_close(void)
 	loop_undefer(&front.tell);
 	loop_undefer(&front.reap);
 	loop_undefer(&front.stir);
+	if (front.look.armed)
+		loop_timer_off(&front.look);
 	front.short_of_bytes = false;
 }

@@ -44,6 +44,7 @@ enum queue_verb {
 	QUEUE_PUT,
 	QUEUE_GET,
 	QUEUE_JOIN,
+	QUEUE_END, /* waits until the queue is gone: only ever answered by QUEUE_NO_QUEUE */
 	QUEUE_WAITS_OF, /* those before it may wait */
 	QUEUE_SIZE = QUEUE_WAITS_OF,
 	QUEUE_TASK_DONE,
@@ -99,6 +100,7 @@ struct queue_request {
 	unsigned max;	   /* get: at most so many ... */
 	size_t max_bytes;  /* ... and no more text than this, one item apart */
 	bool lease;
+	bool stream; /* it will be asked again and again */
 
 	/* the answer */
 	enum queue_error error;

@@ -1,6 +1,7 @@
 #include "daemon/queue_conf.h"
 
 #include <string.h>
+#include "daemon/keep.h"
 #include "daemon/ledger.h"
 #include "daemon/queue_kind.h"
 #include "lib/log.h"
@@ -176,6 +177,22 @@ void queue_conf_commit(const struct conf *now)
 	forget_deleted();
 }
 
+/* What a manager was to be rid of when empty, and was killed before: the keeper has it, nobody else knows it. */
+static void recall_left(void)
+{
+	const char *name;
+
+	while ((name = keep_left())) {
+		struct queue_settings set = { .max_deliveries = 1 };
+		struct queue *q;
+
+		if (queue_create(name, &queue_shared, &set, &q) == QUEUE_OK)
+			queue_leave(q);
+		else
+			keep_forget(name);
+	}
+}
+
 int queue_conf_init(const struct conf *conf)
 {
 	struct ledger_queue r;
@@ -192,5 +209,6 @@ int queue_conf_init(const struct conf *conf)
 	for (unsigned i = 0; (there = ledger_queue_at(i, &r)) >= 0; i++)
 		if (there && recall(&r) < 0)
 			return -1;
+	recall_left();
 	return 0;
 }

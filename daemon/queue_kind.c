@@ -4,7 +4,7 @@
 
 static const struct queue_kind *const kinds[] = {
 	[CONF_QUEUE_MANAGER] = &queue_manager,
-	[CONF_QUEUE_SHARED] = NULL,
+	[CONF_QUEUE_SHARED] = &queue_shared,
 	[CONF_QUEUE_REDIS] = NULL,
 };
 

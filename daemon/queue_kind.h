@@ -21,7 +21,11 @@ struct queue_stat { /* as far as it is known without asking anybody */
 struct queue_kind {
 	const char *name;
 	bool leases;
-	/* 0, or -1: no memory. */
+	/* Processes put and get by themselves: nobody waits here (refused as QUEUE_WRONG_KIND), as what was got
+	 * could not be given back, and what there is changes without a word. */
+	bool direct;
+	/* 0; or -1: no memory, with errno ENOSPC: as many of this kind as may be. It may put into q->set what is so
+	 * already. */
 	int (*create)(struct queue *q);
 	void (*destroy)(struct queue *q);
 	/* The settings are others; NULL: it looks at them each time. */
@@ -39,9 +43,11 @@ struct queue_kind {
 	/* An item from elsewhere, at the tail, whatever the bounds. NULL: the kind cannot be a dead letter box. */
 	void (*take)(struct queue *q, struct queue_item *item);
 	void (*stat)(const struct queue *q, struct queue_stat *stat);
+	/* What who wants to take part by himself is given (not his to close); -1: not now. NULL: nobody can. */
+	int (*descriptor)(struct queue *q);
 };
 
-extern const struct queue_kind queue_manager;
+extern const struct queue_kind queue_manager, queue_shared;
 /* NULL: that kind is not built in. */
 const struct queue_kind *queue_kind_of(enum conf_queue_kind kind);
 /* False: no kind of that name is built in. */

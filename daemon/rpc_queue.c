@@ -5,6 +5,7 @@
 #include <string.h>
 #include "daemon/queue_conf.h"
 #include "daemon/queue_kind.h"
+#include "lib/shared_queue.h"
 #include "lib/text.h"
 
 #define MAX_BYTES      (64 * 1024 * 1024)
@@ -243,6 +244,7 @@ struct creation {
 	const char *name, *kind_name, *dead;
 	enum conf_queue_kind kind;
 	struct queue_settings set;
+	bool deliveries; /* are given */
 };
 
 static bool read_creation(struct rpc_call *call, struct creation *c)
@@ -254,7 +256,8 @@ static bool read_creation(struct rpc_call *call, struct creation *c)
 	params_int(&call->params, "maxsize", false, 0, CREW_QUEUE_ITEMS_MAX, &maxsize);
 	params_bool(&call->params, "durable", &c->set.durable);
 	params_int(&call->params, "maxBytes", false, 1, CREW_QUEUE_BYTES_MAX, &max_bytes);
-	params_int(&call->params, "maxDeliveries", false, 1, CREW_DELIVERIES_MAX, &deliveries);
+	c->deliveries = params_int(&call->params, "maxDeliveries", false, 1, CREW_DELIVERIES_MAX,
+				   &deliveries);
 	params_string(&call->params, "dead", false, &c->dead);
 	c->set.maxsize = (uint32_t)maxsize;
 	c->set.max_bytes = (uint64_t)max_bytes;
@@ -270,12 +273,18 @@ static const char *check_creation(struct creation *c, const char **right)
 	*right = "1 to 64 of A-Z a-z 0-9 _ . -";
 	if (!text_name_ok(c->name))
 		return "name";
-	*right = "\"manager\"; this crewd has no other kind";
+	*right = "\"manager\" or \"shared\"; this crewd has no other kind";
 	if (!queue_kind_named(c->kind_name, &c->kind))
 		return "kind";
 	*right = "false: durable queues are not built into this crewd";
 	if (c->set.durable)
 		return "durable";
+	*right = "64 bytes at least for a queue of kind \"shared\"";
+	if (c->kind == CONF_QUEUE_SHARED && c->set.max_bytes < SHARED_QUEUE_BYTES_MIN)
+		return "maxBytes";
+	*right = "left out for a queue of kind \"shared\", which lends nothing";
+	if (c->kind == CONF_QUEUE_SHARED && (c->dead || c->deliveries))
+		return c->dead ? "dead" : "maxDeliveries";
 	*right = "the name of another queue, which has to be there, and of kind \"manager\"";
 	if (c->dead && (!dead || !dead->kind->take || strcmp(c->dead, c->name) == 0))
 		return "dead";
@@ -394,6 +403,7 @@ const struct rpc_method rpc_queue_methods[] = {
 	  .by_text = true },
 	{ .name = "io.crewd.Queue.Get", .handle = rpc_queue_get, .writes = true },
 	{ .name = "io.crewd.Queue.GetMany", .handle = rpc_queue_get_many, .writes = true },
+	{ .name = "io.crewd.Queue.Attach", .handle = rpc_queue_attach, .writes = true },
 	{ .name = "io.crewd.Queue.Done", .handle = rpc_queue_done, .writes = true },
 	{ .name = "io.crewd.Queue.Qsize", .handle = qsize },
 	{ .name = "io.crewd.Queue.IsEmpty", .handle = is_empty },

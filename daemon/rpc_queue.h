@@ -25,5 +25,6 @@ void rpc_queue_put_many(struct rpc_call *call);
 void rpc_queue_get(struct rpc_call *call);
 void rpc_queue_get_many(struct rpc_call *call);
 void rpc_queue_done(struct rpc_call *call);
+void rpc_queue_attach(struct rpc_call *call);
 
 #endif

@@ -174,6 +174,7 @@ void rpc_queue_get(struct rpc_call *call)
 	r->block = block;
 	r->timeout = timeout;
 	r->lease = lease;
+	r->stream = call->message.more;
 	if (call->message.more)
 		begin_stream(call, r, name, (unsigned)credit);
 	else

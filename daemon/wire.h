@@ -46,6 +46,7 @@ enum wire_type {
 	WIRE_LOG,    /* answer to WIRE_OPEN_LOG, said by the child that opened it; fd if err is 0 */
 	WIRE_PING,
 	WIRE_SIGNALLED, /* the keeper was sent SIGTERM, SIGINT or SIGHUP (value) */
+	WIRE_HELD,	/* during the hand-over: what a manager has given to hold; fd */
 	/* manager -> keeper */
 	WIRE_PONG = 64,
 	WIRE_SPAWN,  /* fds: as spawn.with says */
@@ -59,6 +60,7 @@ enum wire_type {
 	WIRE_READY,	  /* first: READY=1; value 1: RELOADING=1 instead */
 	WIRE_CLOSE_INPUT, /* end of file for that run's standard input */
 	WIRE_DONE,	  /* all is ended; value: exit code of crewd */
+	WIRE_HOLD,	  /* value 1: hold this for the next manager; fd. 0: let go of it */
 };
 
 enum wire_hello_fd {
@@ -151,6 +153,10 @@ struct wire {
 			uint32_t pool, serial;
 			int32_t err; /* 0, or errno of open(2) */
 		} log;
+		struct {
+			uint32_t cell; /* < CREW_QUEUES_SHARED_MAX, chosen by the manager */
+			char name[CREW_NAME_MAX + 1];
+		} hold;	       /* HOLD, HELD */
 		char text[256]; /* STATUS, NUL-terminated */
 	};
 };

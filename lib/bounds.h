@@ -32,6 +32,7 @@
 #define CREW_TASK_TABLE_MAX   1000000		  /* tasks of all pools, ended ones too ... */
 #define CREW_TASK_BYTES_MAX   (512 * 1024 * 1024) /* ... and the memory they take */
 #define CREW_QUEUES_MAX	      4096
+#define CREW_QUEUES_SHARED_MAX 256 /* of them in shared memory: the keeper holds a descriptor of each */
 #define CREW_QUEUE_ITEMS_MAX  10000000		   /* `maxsize` of one queue */
 #define CREW_QUEUE_BYTES_MAX  (512 * 1024 * 1024L) /* memory that the items of all queues take */
 #define CREW_QUEUE_HELD_MAX   (256 * 1024 * 1024L) /* memory of items that wait to be put */

@@ -18,6 +18,7 @@ struct client {
 	int fd;
 	struct buf in, out;
 	size_t searched;
+	int came; /* the descriptor that came last, -1: none */
 };
 
 const char *client_default_socket(void)
@@ -64,6 +65,7 @@ struct client *client_connect(const char *path)
 		return NULL;
 	c->in.max = CREW_OUTPUT_MAX + READ_SIZE;
 	c->out.max = CREW_MESSAGE_MAX + 1;
+	c->came = -1;
 	c->fd = client_dial(path, false);
 	if (c->fd >= 0)
 		return c;
@@ -79,6 +81,8 @@ void client_close(struct client *c)
 		return;
 	if (c->fd >= 0)
 		close(c->fd);
+	if (c->came >= 0)
+		close(c->came);
 	buf_free(&c->in);
 	buf_free(&c->out);
 	free(c);
@@ -87,6 +91,14 @@ void client_close(struct client *c)
 int client_fd(const struct client *c)
 {
 	return c->fd;
+}
+
+int client_take_fd(struct client *c)
+{
+	int fd = c->came;
+
+	c->came = -1;
+	return fd;
 }
 
 int client_send(struct client *c, const char *method, const char *params, size_t len,
@@ -148,6 +160,37 @@ static int wait_until(int fd, int64_t deadline)
 	return -1;
 }
 
+/* More than one in a piece is nothing that a daemon sends: the kernel drops what has no room. */
+static void take_descriptor(struct client *c, struct msghdr *msg)
+{
+	struct cmsghdr *h = msg->msg_controllen ? CMSG_FIRSTHDR(msg) : NULL;
+
+	if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS ||
+	    h->cmsg_len < CMSG_LEN(sizeof(int)))
+		return;
+	if (c->came >= 0)
+		close(c->came);
+	memcpy(&c->came, CMSG_DATA(h), sizeof(int));
+}
+
+static ssize_t receive_into(struct client *c, char *room)
+{
+	union {
+		char space[CMSG_LEN(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = room, .iov_len = READ_SIZE };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.space,
+			      .msg_controllen = sizeof(control.space) };
+	ssize_t n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n > 0)
+		take_descriptor(c, &msg);
+	return n;
+}
+
 static int read_some(struct client *c, int64_t deadline)
 {
 	char *room;
@@ -160,7 +203,7 @@ static int read_some(struct client *c, int64_t deadline)
 		errno = EPROTO;
 		return -1;
 	}
-	n = recv(c->fd, room, READ_SIZE, MSG_DONTWAIT);
+	n = receive_into(c, room);
 	if (n < 0 && errno == EAGAIN)
 		return 0;
 	if (n == 0 || (n < 0 && errno == ECONNRESET))

@@ -20,6 +20,9 @@ struct client *client_connect(const char *path);
 void client_close(struct client *c); /* NULL is fine */
 int client_fd(const struct client *c);
 
+/* The descriptor that came along with what was received (the last of them), the caller's; -1: none. */
+int client_take_fd(struct client *c);
+
 /* Sends one call. 0, or -1 with errno (EPIPE: the daemon went away; EMSGSIZE). */
 int client_send(struct client *c, const char *method, const char *params, size_t len,
 		unsigned flags);

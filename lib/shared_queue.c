@@ -128,6 +128,27 @@ int shared_queue_full(struct shared_queue *q)
 	return snapshot(q, &fill) < 0 ? -1 : !has_room(q, &fill, LEAST_UNITS);
 }
 
+int64_t shared_queue_bytes(struct shared_queue *q)
+{
+	struct fill fill;
+
+	return snapshot(q, &fill) < 0 ? -1 : (int64_t)(fill.units * UNIT);
+}
+
+int64_t shared_queue_unfinished(struct shared_queue *q)
+{
+	if (!q->memory)
+		return fail(EBADF);
+	for (int i = 0; i < WORD_TRIES; i++) {
+		uint64_t done = atomic_load(&q->memory->done);
+		uint64_t left = word_ahead(atomic_load(&q->memory->tail), done);
+
+		if (word_same(done, atomic_load(&q->memory->done)))
+			return (int64_t)left;
+	}
+	return fail(EPROTO);
+}
+
 uint32_t shared_queue_maxsize(const struct shared_queue *q)
 {
 	return q->maxsize;

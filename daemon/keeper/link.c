@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "daemon/cgroup.h"
+#include "daemon/held.h"
 #include "daemon/spawn.h"
 #include "daemon/keeper/state.h"
 #include "daemon/notify.h"
@@ -71,6 +72,7 @@ void link_begin(void)
 	start_forget_read();
 	hello();
 	table_mark_all();
+	held_tell_again();
 	keeper_watch(k.link, EPOLLIN | EPOLLOUT, WATCH_LINK, true);
 	k.saying = true;
 }
@@ -172,6 +174,8 @@ static bool say_all(void)
 	struct wire over = { .type = WIRE_HELLO_END };
 	struct slot *s;
 
+	if (!held_tell(k.link))
+		return false;
 	while ((s = table_news()))
 		if (!tell_slot(s))
 			return false;
@@ -341,6 +345,11 @@ static void on_done(const struct wire *w)
 	keeper_kill_all();
 }
 
+static void on_hold(const struct wire *w)
+{
+	held_take(w, carried.fds, &carried.count);
+}
+
 static void on_pong(const struct wire *w)
 {
 	(void)w;
@@ -354,6 +363,7 @@ static void (*const requests[])(const struct wire *w) = {
 	[WIRE_COMMIT] = on_commit, [WIRE_OPEN_LOG] = on_open_log,
 	[WIRE_STATUS] = on_status, [WIRE_READY] = on_ready,
 	[WIRE_DONE] = on_done,	   [WIRE_CLOSE_INPUT] = on_close_input,
+	[WIRE_HOLD] = on_hold,
 };
 
 /* A manager whose channel has ended is of no use any more; its death does the rest. */
