@@ -246,7 +246,8 @@ static char *item_text(struct params_out *p, size_t *len)
 		jw_end_object(&p->json);
 	p->ended = true;
 	if (!jw_ok(&p->json) ||
-	    !json_slice_member((struct json_slice){ buf_data(&p->text), p->text.len }, "item", &item))
+	    !json_slice_member((struct json_slice){ buf_data(&p->text), p->text.len }, "item",
+			       &item))
 		return NULL;
 	text = malloc(item.len + 1);
 	if (text)

@@ -9,7 +9,7 @@
 #include "lib/shared_queue.h"
 
 #define LOOK_EACH    (USEC_PER_SEC / 4)
-#define TRY_EACH     50000 /* us */
+#define TRY_EACH     50000		/* us */
 #define WITHOUT_MOST (5 * USEC_PER_SEC) /* no daemon for so long: there will be none */
 
 struct ring {
@@ -140,9 +140,10 @@ static int act(struct ring *r, int (*once)(struct ring *r, int64_t timeout), int
 				return late;
 		} else if (errno != ENOTRECOVERABLE) {
 			ctl_error("%s: %s", r->name,
-				  errno == EPROTO   ? "somebody has written over its memory" :
-				  errno == EMSGSIZE ? "the item is longer than the queue's max-bytes" :
-						      strerror(errno));
+				  errno == EPROTO ? "somebody has written over its memory"
+				  : errno == EMSGSIZE
+					  ? "the item is longer than the queue's max-bytes"
+					  : strerror(errno));
 			return errno == EMSGSIZE ? CREW_EXIT_USAGE : CREW_EXIT_FAILED;
 		}
 		code = look(r);
@@ -184,8 +185,10 @@ int ring_put(const struct ctl *ctl, const char *name, const char *text, size_t l
 	int code = attach(&r);
 
 	if (code == 0 && r.leaving) {
-		ctl_error("no such queue: %s: it was removed from the configuration, and takes no more "
-			  "until it is gone", name);
+		ctl_error("no such queue: %s: it was removed from the configuration, and takes no "
+			  "more "
+			  "until it is gone",
+			  name);
 		code = CREW_EXIT_NO_SUCH;
 		let_go(&r);
 	} else if (code == 0) {

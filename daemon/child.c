@@ -501,17 +501,17 @@ static int receive_hello(int fd, struct child_hello *hello)
 
 static void hold(unsigned cell, const char *name, int fd)
 {
-	struct outbox_item q = { .type = WIRE_HOLD,
-				 .slot = cell,
-				 .value = fd >= 0,
-				 .name = name,
-				 .fds = { -1, -1 } };
+	struct outbox_item q = {
+		.type = WIRE_HOLD, .slot = cell, .value = fd >= 0, .name = name, .fds = { -1, -1 }
+	};
 
 	if (fd >= 0) {
 		q.fds[0] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 		if (q.fds[0] < 0)
-			log_error(name, "the keeper cannot hold its memory, which ends with this "
-					"manager: %s", strerror(errno));
+			log_error(name,
+				  "the keeper cannot hold its memory, which ends with this "
+				  "manager: %s",
+				  strerror(errno));
 	}
 	enqueue(&q);
 }

@@ -315,19 +315,21 @@ static void check_shared(struct conf_source *src, const struct conf_entry *q,
 				*bytes = &q->keys[CONF_KEY_MAX_BYTES];
 
 	if (path->line)
-		conf_errors_add(src->errors, path->file, path->line,
-				"queue \"%s\": path = \"%.64s\": the memory of a queue has no file; "
-				"remove it",
-				q->name, path->values.items[0]);
+		conf_errors_add(
+			src->errors, path->file, path->line,
+			"queue \"%s\": path = \"%.64s\": the memory of a queue has no file; "
+			"remove it",
+			q->name, path->values.items[0]);
 	if (queue->max_bytes < SHARED_QUEUE_BYTES_MIN)
 		conf_errors_add(src->errors, bytes->file, bytes->line,
 				"queue \"%s\": max-bytes = \"%.64s\": must be at least %d for kind "
 				"\"shared\"",
 				q->name, bytes->values.items[0], SHARED_QUEUE_BYTES_MIN);
 	if (count == CREW_QUEUES_SHARED_MAX + 1)
-		conf_errors_add(src->errors, kind->file, kind->line,
-				"queue \"%s\": kind = \"shared\": at most %d queues may be of that kind",
-				q->name, CREW_QUEUES_SHARED_MAX);
+		conf_errors_add(
+			src->errors, kind->file, kind->line,
+			"queue \"%s\": kind = \"shared\": at most %d queues may be of that kind",
+			q->name, CREW_QUEUES_SHARED_MAX);
 }
 
 static void check_queues(struct conf_source *src, struct conf_build *b)

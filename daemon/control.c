@@ -176,8 +176,8 @@ static bool send_out(struct conn *conn)
 	if (conn->out.len > CREW_OUTPUT_MARK)
 		conn->stuffed = true;
 	while (conn->out.len) {
-		ssize_t n = pass_send(&conn->passing, conn->fd, buf_data(&conn->out),
-				      conn->out.len);
+		ssize_t n =
+			pass_send(&conn->passing, conn->fd, buf_data(&conn->out), conn->out.len);
 
 		if (n < 0 && errno == EINTR)
 			continue;

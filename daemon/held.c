@@ -34,8 +34,9 @@ void held_take(const struct wire *w, const int fds[], unsigned *count)
 	    !text_name_ok(w->hold.name))
 		return;
 	if (*count != 1) {
-		log_error(w->hold.name, "out of file descriptors: should the manager be killed, what is "
-					"in the queue is lost");
+		log_error(w->hold.name,
+			  "out of file descriptors: should the manager be killed, what is "
+			  "in the queue is lost");
 		return;
 	}
 	c->fd = slot_put_away(fds[0]);

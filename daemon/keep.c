@@ -8,7 +8,8 @@
 static struct {
 	void (*send)(unsigned cell, const char *name, int fd);
 	bool (*waits)(void);
-	unsigned next; /* they are used in turn: what is on its way to the keeper points to a name here */
+	unsigned
+		next; /* they are used in turn: what is on its way to the keeper points to a name here */
 	struct cell {
 		enum { FREE, FOUND, HELD } state;
 		int fd; /* FOUND */

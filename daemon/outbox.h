@@ -15,8 +15,9 @@ struct outbox_item {
 	uint8_t with; /* enum wire_with */
 	int value;
 	uint32_t slot, run, pool, args;
-	int fds[2];	  /* the outbox's from then on, -1: none */
-	const char *name; /* of a WIRE_SPAWN, a WIRE_HOLD; lives as long as the slot is used for it */
+	int fds[2]; /* the outbox's from then on, -1: none */
+	const char
+		*name; /* of a WIRE_SPAWN, a WIRE_HOLD; lives as long as the slot is used for it */
 };
 
 struct outbox { /* a ring; begins as zeros */

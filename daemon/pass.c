@@ -55,8 +55,8 @@ ssize_t pass_send(struct passing *p, int socket, const char *data, size_t len)
 
 	if (next < p->count && p->at[next].before && p->at[next].before < len)
 		len = p->at[next].before;
-	n = with ? send_with(socket, data, len, p->at[0].fd) :
-		   send(socket, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	n = with ? send_with(socket, data, len, p->at[0].fd)
+		 : send(socket, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n < 0)
 		return n;
 	if (with)

@@ -21,7 +21,7 @@ static struct {
 	struct loop_task tell, reap, stir;
 	size_t bytes, held;
 	struct loop_timer look; /* what others do to queues is seen by looking */
-	bool short_of_bytes; /* somebody was refused, and waits for others' items to go */
+	bool short_of_bytes;	/* somebody was refused, and waits for others' items to go */
 } front;
 
 /* ---- names ------------------------------------------------------------------------------------ */

@@ -44,7 +44,7 @@ enum queue_verb {
 	QUEUE_PUT,
 	QUEUE_GET,
 	QUEUE_JOIN,
-	QUEUE_END, /* waits until the queue is gone: only ever answered by QUEUE_NO_QUEUE */
+	QUEUE_END,	/* waits until the queue is gone: only ever answered by QUEUE_NO_QUEUE */
 	QUEUE_WAITS_OF, /* those before it may wait */
 	QUEUE_SIZE = QUEUE_WAITS_OF,
 	QUEUE_TASK_DONE,

@@ -18,10 +18,10 @@
 #include "lib/shared_queue.h"
 #include "lib/text.h"
 
-#define NESTING	     2			 /* what encloses an item: message, parameters */
-#define SLOW	     (5 * USEC_PER_MSEC) /* a put that took so long has waited for another producer ... */
-#define PAUSE	     (USEC_PER_SEC / 4)	 /* ... and for a while the loop does not do so again */
-#define STRING_MAX   (2 * CREW_MESSAGE_MAX)
+#define NESTING	   2		       /* what encloses an item: message, parameters */
+#define SLOW	   (5 * USEC_PER_MSEC) /* a put that took so long has waited for another producer ... */
+#define PAUSE	   (USEC_PER_SEC / 4) /* ... and for a while the loop does not do so again */
+#define STRING_MAX (2 * CREW_MESSAGE_MAX)
 
 struct ring {
 	struct shared_queue *queue;
@@ -111,8 +111,9 @@ static void changed(struct queue *q)
 
 	if (q->set.maxsize != shared_queue_maxsize(s->queue) ||
 	    q->set.max_bytes != shared_queue_max_bytes(s->queue))
-		log_warning(q->name, "the size of a queue in shared memory cannot be changed: it stays "
-				     "until the queue is deleted, or crewd is started again");
+		log_warning(q->name,
+			    "the size of a queue in shared memory cannot be changed: it stays "
+			    "until the queue is deleted, or crewd is started again");
 	take_settings(q, s);
 }
 

@@ -33,15 +33,16 @@ static bool hand_over(struct rpc_call *call, struct queue *q)
 	int fd = q->kind->descriptor ? q->kind->descriptor(q) : -1;
 
 	if (!q->kind->descriptor)
-		refuse(call, q, QUEUE_WRONG_KIND, "only queues in shared memory can be attached to");
+		refuse(call, q, QUEUE_WRONG_KIND,
+		       "only queues in shared memory can be attached to");
 	else if (fd < 0)
 		refuse(call, q, QUEUE_UNAVAILABLE, "the keeper does not have its memory yet");
 	else if (call->message.oneway)
 		rpc_reply_empty(call);
 	else if (!control_pass(call->conn, fd))
 		rpc_error_text(call, CREW_ERROR_MANAGER_BUSY, "why",
-			       errno == ENOSPC ? "as many descriptors wait for this client as may" :
-						 "out of file descriptors");
+			       errno == ENOSPC ? "as many descriptors wait for this client as may"
+					       : "out of file descriptors");
 	else
 		return true;
 	return false;

@@ -156,7 +156,7 @@ struct wire {
 		struct {
 			uint32_t cell; /* < CREW_QUEUES_SHARED_MAX, chosen by the manager */
 			char name[CREW_NAME_MAX + 1];
-		} hold;	       /* HOLD, HELD */
+		} hold;		/* HOLD, HELD */
 		char text[256]; /* STATUS, NUL-terminated */
 	};
 };

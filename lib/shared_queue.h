@@ -89,7 +89,8 @@ int shared_queue_get_alloc(struct shared_queue *q, void **item, size_t *size, in
 int64_t shared_queue_qsize(struct shared_queue *q);
 int shared_queue_empty(struct shared_queue *q); /* 1, 0, -1 */
 int shared_queue_full(struct shared_queue *q);	/* 1, 0, -1 */
-int64_t shared_queue_bytes(struct shared_queue *q);	 /* of max_bytes, as shared_queue_cost() counts */
+int64_t
+shared_queue_bytes(struct shared_queue *q); /* of max_bytes, as shared_queue_cost() counts */
 int64_t shared_queue_unfinished(struct shared_queue *q); /* puts without their task_done */
 uint32_t shared_queue_maxsize(const struct shared_queue *q);
 uint64_t shared_queue_max_bytes(const struct shared_queue *q);
