@@ -99,7 +99,7 @@ _crewctl() {
 	queue)
 		case $prev in
 		--timeout | --maxsize | --max-bytes | --max-deliveries) return ;;
-		--kind) words=manager ;;
+		--kind) words='manager shared' ;;
 		--dead) words=$(_crewctl_queues) ;;
 		*)
 			if ((COMP_CWORD == verb_at + 1)); then

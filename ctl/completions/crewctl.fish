@@ -102,7 +102,7 @@ complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from put get join"
 complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from put" -l json-item -d 'the item is JSON'
 complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l maxsize -x -d 'the most items'
 complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l max-bytes -x -d 'the most bytes'
-complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l kind -x -a manager -d 'what keeps its items'
+complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l kind -x -a 'manager shared' -d 'what keeps its items'
 complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l durable -d 'on disk before a put is answered'
 complete -c crewctl -n "$in_queue; and __fish_seen_subcommand_from create" -l dead -x -a '(__crewctl_queues)' \
     -d 'where items go that are never done'

@@ -492,12 +492,14 @@ static void test_queues(void **state)
 		  "t.conf:2: queue \"q\": kind = \"disk\": must be \"manager\", \"shared\" or "
 		  "\"redis\"\n" },
 		{ "queue q {\nkind = shared path = /x }",
-		  "t.conf:2: queue \"q\": kind = \"shared\": queues in shared memory are not built "
-		  "into "
-		  "this crewd; use \"manager\"\n" },
+		  "t.conf:2: queue \"q\": path = \"/x\": the memory of a queue has no file; remove "
+		  "it\n" },
+		{ "queue q {\nkind = shared\nmax-bytes = 63 }",
+		  "t.conf:3: queue \"q\": max-bytes = \"63\": must be at least 64 for kind "
+		  "\"shared\"\n" },
 		{ "queue q {\nkind = redis }", "t.conf:2: queue \"q\": kind = \"redis\": queues in "
 					       "redis are not built into this "
-					       "crewd; use \"manager\"\n" },
+					       "crewd; use \"manager\" or \"shared\"\n" },
 		{ "queue q { durable = true }", "t.conf:1: queue \"q\": durable = \"true\": "
 						"durable queues are not built into this "
 						"crewd; remove it, or say false\n" },
