@@ -218,7 +218,8 @@ static struct queue_item *written(const char *bytes, size_t len, bool as_string)
 	return item;
 }
 
-/* Whoever put it may have put anything. What is no JSON is a string, or {"base64": ...}. */
+/* Whoever put it may have put anything. What is no JSON is a string, or, with what is no UTF-8 in it or NUL,
+ * {"base64": ...}. */
 static struct queue_item *read_item(const char *bytes, size_t len)
 {
 	struct json_slice slice = { bytes, len };
