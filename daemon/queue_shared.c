@@ -19,7 +19,7 @@
 #include "lib/text.h"
 
 #define NESTING	   2		       /* what encloses an item: message, parameters */
-#define SLOW	   (5 * USEC_PER_MSEC) /* a put that took so long has waited for another producer ... */
+#define SLOW	   (5 * USEC_PER_MSEC) /* what took so long, in vain, was held up by a participant ... */
 #define PAUSE	   (USEC_PER_SEC / 4) /* ... and for a while the loop does not do so again */
 #define STRING_MAX (2 * CREW_MESSAGE_MAX)
 
@@ -39,20 +39,26 @@ static void take_settings(struct queue *q, const struct ring *s)
 	q->set.max_bytes = shared_queue_max_bytes(s->queue);
 }
 
-/* What the manager before had, if it is as it should be. */
-static bool find(const struct queue *q, struct ring *s)
+/* What the manager before had: 1; 0: there is nothing of use; -1: it is there, but not to be had now. */
+static int find(const struct queue *q, struct ring *s)
 {
 	s->fd = keep_take(q->name, &s->cell);
 	if (s->fd < 0)
-		return false;
+		return 0;
 	s->queue = shared_queue_attach(s->fd);
 	if (s->queue)
-		return true;
+		return 1;
+	if (errno != EINVAL && errno != EPROTONOSUPPORT) {
+		log_error(q->name, "cannot attach to the queue's memory: %s", strerror(errno));
+		errno = ENOMEM;
+		return -1;
+	}
 	log_error(q->name, "somebody has written over the queue's memory (%s): it begins anew",
 		  strerror(errno));
 	close(s->fd);
 	keep_drop(s->cell);
-	return false;
+	s->fd = -1;
+	return 0;
 }
 
 static bool make(const struct queue *q, struct ring *s)
@@ -76,11 +82,12 @@ static bool make(const struct queue *q, struct ring *s)
 static int create(struct queue *q)
 {
 	struct ring *s = calloc(1, sizeof(*s));
-	int error;
+	int found, error;
 
 	if (!s)
 		return -1;
-	if (find(q, s) || make(q, s)) {
+	found = find(q, s);
+	if (found > 0 || (found == 0 && make(q, s))) {
 		q->impl = s;
 		take_settings(q, s);
 		return 0;
@@ -149,14 +156,29 @@ static enum queue_error failed(struct queue_request *r, int error)
 
 static const char held_up[] = "a process is in the middle of a put, and does not go on";
 
+static bool pauses(const struct ring *s)
+{
+	return s->pause && clock_now() < s->pause;
+}
+
+/* What failed after so long a time is not tried again for a while; keeps errno. */
+static void note_slow(struct ring *s, int64_t began)
+{
+	int error = errno;
+	int64_t now = clock_now();
+
+	if (now - began > SLOW)
+		s->pause = now + PAUSE;
+	errno = error;
+}
+
 static int put_one(struct ring *s, const struct queue_item *item)
 {
 	int64_t began = clock_now();
-	int result = shared_queue_put(s->queue, item->text, item->len, 0), error = errno;
+	int result = shared_queue_put(s->queue, item->text, item->len, 0);
 
-	if (result < 0 && clock_now() - began > SLOW)
-		s->pause = clock_now() + PAUSE;
-	errno = error;
+	if (result < 0)
+		note_slow(s, began);
 	return result;
 }
 
@@ -166,7 +188,7 @@ static enum queue_error put(struct queue *q, struct queue_request *r)
 
 	if (!is_kept(s))
 		return not_kept(r);
-	if (s->pause && clock_now() < s->pause)
+	if (pauses(s))
 		return because(r, held_up, QUEUE_NOT_YET);
 	s->pause = 0;
 	while (!list_empty(&r->items)) {

@@ -265,6 +265,20 @@ static bool read_creation(struct rpc_call *call, struct creation *c)
 	return rpc_params_done(call);
 }
 
+static const char *check_shared(const struct creation *c, const char **right)
+{
+	*right = "false for a queue of kind \"shared\", which is never on disk";
+	if (c->set.durable)
+		return "durable";
+	*right = "64 at least for a queue of kind \"shared\"";
+	if (c->set.max_bytes < SHARED_QUEUE_BYTES_MIN)
+		return "maxBytes";
+	*right = "left out for a queue of kind \"shared\", which lends nothing";
+	if (c->dead)
+		return "dead";
+	return c->deliveries ? "maxDeliveries" : NULL;
+}
+
 /* NULL, or the parameter that is wrong and what would be right. */
 static const char *check_creation(struct creation *c, const char **right)
 {
@@ -276,15 +290,11 @@ static const char *check_creation(struct creation *c, const char **right)
 	*right = "\"manager\" or \"shared\"; this crewd has no other kind";
 	if (!queue_kind_named(c->kind_name, &c->kind))
 		return "kind";
+	if (c->kind == CONF_QUEUE_SHARED)
+		return check_shared(c, right);
 	*right = "false: durable queues are not built into this crewd";
 	if (c->set.durable)
 		return "durable";
-	*right = "64 bytes at least for a queue of kind \"shared\"";
-	if (c->kind == CONF_QUEUE_SHARED && c->set.max_bytes < SHARED_QUEUE_BYTES_MIN)
-		return "maxBytes";
-	*right = "left out for a queue of kind \"shared\", which lends nothing";
-	if (c->kind == CONF_QUEUE_SHARED && (c->dead || c->deliveries))
-		return c->dead ? "dead" : "maxDeliveries";
 	*right = "the name of another queue, which has to be there, and of kind \"manager\"";
 	if (c->dead && (!dead || !dead->kind->take || strcmp(c->dead, c->name) == 0))
 		return "dead";

@@ -130,8 +130,8 @@ def test_crewctl_makes_and_deletes(crewd, library):
     crewd.ctl("queue", "create", "--kind", "shared", "--maxsize", "2", "--max-bytes", "1K", "a")
     assert row(crewd, "a").items() >= {"kind": "shared", "maxsize": 2, "maxBytes": 1024, "configured": False}.items()
     crewd.ctl("queue", "create", "--kind", "shared", "a", code=1)
-    assert "64 bytes at least" in crewd.ctl("queue", "create", "--kind", "shared", "--max-bytes", "63", "b", code=2).stderr
-    crewd.ctl("queue", "create", "--kind", "shared", "--durable", "b", code=2)
+    assert "64 at least" in crewd.ctl("queue", "create", "--kind", "shared", "--max-bytes", "63", "b", code=2).stderr
+    assert "never on disk" in crewd.ctl("queue", "create", "--kind", "shared", "--durable", "b", code=2).stderr
     crewd.ctl("queue", "create", "--kind", "shared", "--dead", "a", "b", code=2)
     crewd.ctl("queue", "create", "--kind", "shared", "--max-deliveries", "3", "b", code=2)
     crewd.ctl("queue", "create", "--dead", "a", "b", code=2)  # it takes no dead letters either
