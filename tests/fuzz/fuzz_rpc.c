@@ -12,12 +12,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A queue "q" with room for one item. */
-static void make_queue(void)
+/* A queue "q" with room for one item, and "s" in shared memory. */
+static void make_queues(void)
 {
 	static const struct queue_settings set = { .maxsize = 1,
 						   .max_bytes = 100,
 						   .max_deliveries = 2 };
+	static const struct queue_settings shared = { .maxsize = 2, .max_bytes = 4096 };
 	static bool ready;
 	struct queue *q;
 
@@ -26,7 +27,9 @@ static void make_queue(void)
 	ready = true;
 	ledger_clear_queue("q");
 	queue_init(1);
-	if (queue_create("q", &queue_manager, &set, &q) != QUEUE_OK)
+	ledger_clear_queue("s");
+	if (queue_create("q", &queue_manager, &set, &q) != QUEUE_OK ||
+	    queue_create("s", &queue_shared, &shared, &q) != QUEUE_OK)
 		abort();
 }
 
@@ -41,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text[size] = '\0';
 	conn.dead = true; /* nothing is sent */
 	fake_crew_reset();
-	make_queue();
+	make_queues();
 	rpc_dispatch(&conn, text, strlen(text));
 	fake_loop_turn();
 	rpc_conn_gone(&conn);
@@ -49,6 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fake_reload_done(NULL, "");
 	queue_close();
 	buf_free(&conn.out);
+	pass_drop(&conn.passing);
 	free(text);
 	return 0;
 }
