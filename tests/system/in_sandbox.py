@@ -320,6 +320,23 @@ def killed_manager_is_replaced_at_once():
 
 
 @check
+def shared_queue_outlives_the_manager():
+    member = ["setpriv", "--reuid=daemon", "--regid=daemon", "--groups=crewd", "crewctl", "-s", SOCKET]
+    other = ["setpriv", "--reuid=daemon", "--regid=daemon", "--clear-groups", "crewctl", "-s", SOCKET]
+    started()
+    run("crewctl", "queue", "create", "--kind", "shared", "--maxsize", "2", "ring")
+    run("crewctl", "queue", "put", "ring", "one")
+    run(*member, "queue", "put", "ring", "two")
+    was = manager()
+    os.kill(was, signal.SIGKILL)
+    until(lambda: manager() not in (None, was), "another manager")
+    assert run("crewctl", "queue", "get", "ring") == "one\n"
+    assert run(*member, "queue", "get", "ring") == "two\n"
+    run(*other, "queue", "get", "ring", status=77)
+    run("crewctl", "queue", "delete", "ring")
+
+
+@check
 def stopped_manager_is_replaced():
     before = {name: row["pid"] for name, row in started().items()}
     old, daemon = manager(), keeper()
