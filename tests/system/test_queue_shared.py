@@ -320,6 +320,22 @@ def test_the_manager_is_killed(crewd, library):
     assert row(crewd, "made").items() >= {"maxsize": 5, "qsize": 0}.items()
 
 
+def test_the_manager_is_killed_right_after_it_answered(crewd):
+    crewd.start("")
+    for i in range(6):
+        manager = until(crewd.manager, "there is a manager")
+        with crewd.varlink() as v:
+            v.call(Q + "Create", name=f"q{i}", kind="shared")
+            v.call(Q + "Put", name=f"q{i}", item=i, block=False)
+            if i:
+                v.call(Q + "Delete", name=f"q{i - 1}")
+            os.kill(manager, signal.SIGKILL)
+        until(lambda old=manager: crewd.manager() not in (None, old), "there is another manager")
+        until(crewd.answers, "it answers")
+        assert [(q["name"], q["qsize"], q["leaving"]) for q in crewd.call(Q + "List")["queues"]] == [(f"q{i}", 1, False)]
+    assert get(crewd, "q5") == 5
+
+
 def test_crewd_ends(crewd):
     crewd.start(SHARED)
     getter = crewd.popen("queue", "get", "jobs")
