@@ -220,6 +220,8 @@ static void complete(struct durable *d, uint64_t upto, const char *failure)
 		if (r->then == QUEUE_NOT_YET)
 			d->partial = false;
 		if (failure)
+			r->moved = (unsigned)r->size;
+		if (failure)
 			queue_complete(r->id, QUEUE_UNAVAILABLE, failure);
 		else
 			queue_complete(r->id, r->then, r->why);
@@ -468,6 +470,7 @@ static enum queue_error put(struct queue *q, struct queue_request *r)
 	}
 	if (r->moved == before)
 		return e;
+	r->size = before; /* those are on disk */
 	r->ticket = journal_last(d->journal);
 	r->then = e;
 	d->partial = e == QUEUE_NOT_YET;
