@@ -1,14 +1,11 @@
 """Durable queues, end to end: what was answered is there again, whoever was killed, whatever the disk did."""
 
 import collections
-import json
 import os
-import pathlib
 import random
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 
@@ -375,6 +372,104 @@ def attempt(crewd, name, item):
     except VarlinkError as e:
         assert e.name == Q + "BackendUnavailable"
         return e
+
+
+# ---- faults at single calls -----------------------------------------------------------------------
+
+
+class Traced:
+    """strace on the manager: what it does at the n-th of some call."""
+
+    def __init__(self, crewd, inject):
+        self.log = crewd.dir / "strace"
+        # pylint: disable-next=consider-using-with
+        self.process = subprocess.Popen(
+            ["strace", "-f", "-o", self.log, "-e", "trace=" + inject.split(":")[0], "-e", "inject=" + inject,
+             "-p", str(until(crewd.manager))], stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            if "attached" in line:
+                break
+            self.said = line
+
+    def __enter__(self):
+        if self.process.poll() is not None or not self.attached():
+            self.end()
+            pytest.skip(f"strace cannot trace here: {getattr(self, 'said', '')}")
+        return self
+
+    def attached(self):
+        return self.process.poll() is None
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(DEADLINE)
+        self.process.stderr.close()
+
+    def __exit__(self, *unused):
+        self.end()
+
+
+@pytest.fixture
+def strace():
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed (Debian: strace)")
+    return Traced
+
+
+KILLED_AT = [("pwrite64", 1), ("pwrite64", 2), ("pwrite64", 7), ("fdatasync", 1), ("fdatasync", 2), ("fdatasync", 7),
+             ("fallocate", 1), ("renameat", 1), ("unlinkat", 1), ("fsync", 1)]
+
+
+@pytest.mark.parametrize("call,number", KILLED_AT, ids=[f"{c}-{n}" for c, n in KILLED_AT])
+def test_the_manager_is_killed_at_a_call(crewd, strace, call, number):
+    """Puts and gets of 100 KiB, so that segments come and go, until the manager dies of it."""
+    crewd.start(CONFIG)
+    pid = until(crewd.manager)
+    asked, answered, got = [], [], []
+    with strace(crewd, f"{call}:signal=KILL:when={number}"):
+        try:
+            with crewd.varlink() as v:
+                while len(asked) < 300 and crewd.manager() == pid:
+                    asked.append(len(asked))
+                    v.call(Q + "Put", name="d", item=[asked[-1], "x" * 100000])
+                    answered.append(asked[-1])
+                    if len(answered) > 5:
+                        got.append(v.call(Q + "Get", name="d", block=False)["item"][0])
+        except (OSError, AssertionError):
+            pass
+    assert until(crewd.manager) != pid or len(asked) > 1, "nothing was tried"
+    died = "the manager ended (signal 9)" in crewd.said()
+    assert died or call not in ("pwrite64", "fdatasync"), "it was never killed"
+    until(crewd.answers, "it answers")
+    for _ in range(2):
+        with crewd.varlink() as v:
+            v.call(Q + "Put", name="d", item=["last"])
+        assert "cannot open" not in crewd.said()
+        end_and_start(crewd)
+    rest = []
+    while row(crewd, "d")["qsize"]:
+        rest.append(get(crewd, "d")[0])
+    numbers = [i for i in rest if i != "last"]
+    assert rest.count("last") == 2 and numbers == sorted(numbers)
+    assert set(answered) <= set(got) | set(numbers), "answered, and lost"
+    assert set(numbers) <= set(asked) and len(numbers) == len(set(numbers))
+
+
+def test_a_disk_that_fails_is_told_once_and_nothing_is_claimed(crewd, strace):
+    crewd.start(CONFIG)
+    put(crewd, "d", *range(10))
+    with strace(crewd, "fdatasync:error=EIO"):
+        error, why = refused(crewd, "Put", name="d", item="x")
+        assert error == "BackendUnavailable" and "nput/output error" in why["why"]
+        for _ in range(5):
+            assert refused(crewd, "Put", name="d", item="y")[0] == "BackendUnavailable"
+        assert [get(crewd, "d") for _ in range(5)] == list(range(5))
+    assert crewd.said().count("nothing more is put in") == 1
+    assert refused(crewd, "Put", name="d", item="z")[0] == "BackendUnavailable"
+    end_and_start(crewd)
+    put(crewd, "d", "new")
+    left = drain(crewd, "d")
+    assert [i for i in left if i != "x"] == [*range(10), "new"]
 
 
 # ---- killed at random -----------------------------------------------------------------------------
