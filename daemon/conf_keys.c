@@ -259,7 +259,7 @@ const struct conf_key conf_queue_keys[CONF_QUEUE_KEYS] = {
 				 .max = CREW_QUEUE_BYTES_MAX },
 	[CONF_KEY_DURABLE] = { .name = "durable",
 			       .section = CONF_SECTION_QUEUE,
-			       .type = CONF_TYPE_DURABLE,
+			       .type = CONF_TYPE_BOOL,
 			       .class = CONF_DAEMON,
 			       .offset = OF(durable),
 			       .fallback = "false",

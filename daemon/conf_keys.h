@@ -28,7 +28,6 @@ enum conf_type {
 	CONF_TYPE_TASKS,       /* uint8_t: enum conf_tasks, 0: not given */
 	CONF_TYPE_SIZE,	       /* uint64_t: bytes from min to max */
 	CONF_TYPE_KIND,	       /* uint8_t: enum conf_queue_kind */
-	CONF_TYPE_DURABLE,     /* uint8_t */
 	CONF_TYPE_QUEUE_NAME,  /* conf_off: a name */
 	CONF_TYPE_COUNT_OF,
 };

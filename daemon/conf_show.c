@@ -164,16 +164,16 @@ static void show_size(const struct field *f)
 }
 
 static void (*const showers[CONF_TYPE_COUNT_OF])(const struct field *f) = {
-	[CONF_TYPE_TEXT] = show_text,	 [CONF_TYPE_PATH] = show_text,
-	[CONF_TYPE_COMMAND] = show_list, [CONF_TYPE_ENVIRONMENT] = show_list,
-	[CONF_TYPE_NAMES] = show_list,	 [CONF_TYPE_BOOL] = show_bool,
-	[CONF_TYPE_COUNT] = show_count,	 [CONF_TYPE_DURATION] = show_duration,
-	[CONF_TYPE_WORD] = show_word,	 [CONF_TYPE_OCTAL] = show_octal,
-	[CONF_TYPE_NICE] = show_nice,	 [CONF_TYPE_SIGNAL] = show_signal,
-	[CONF_TYPE_LIMITS] = show_list,	 [CONF_TYPE_CODES] = show_codes,
-	[CONF_TYPE_LOG] = show_log,	 [CONF_TYPE_TASKS] = show_tasks,
-	[CONF_TYPE_SIZE] = show_size,	 [CONF_TYPE_KIND] = show_word,
-	[CONF_TYPE_DURABLE] = show_bool, [CONF_TYPE_QUEUE_NAME] = show_text,
+	[CONF_TYPE_TEXT] = show_text,	    [CONF_TYPE_PATH] = show_text,
+	[CONF_TYPE_COMMAND] = show_list,    [CONF_TYPE_ENVIRONMENT] = show_list,
+	[CONF_TYPE_NAMES] = show_list,	    [CONF_TYPE_BOOL] = show_bool,
+	[CONF_TYPE_COUNT] = show_count,	    [CONF_TYPE_DURATION] = show_duration,
+	[CONF_TYPE_WORD] = show_word,	    [CONF_TYPE_OCTAL] = show_octal,
+	[CONF_TYPE_NICE] = show_nice,	    [CONF_TYPE_SIGNAL] = show_signal,
+	[CONF_TYPE_LIMITS] = show_list,	    [CONF_TYPE_CODES] = show_codes,
+	[CONF_TYPE_LOG] = show_log,	    [CONF_TYPE_TASKS] = show_tasks,
+	[CONF_TYPE_SIZE] = show_size,	    [CONF_TYPE_KIND] = show_word,
+	[CONF_TYPE_QUEUE_NAME] = show_text,
 };
 
 void conf_show(struct conf_sink *sink, const struct conf *conf, const void *base,

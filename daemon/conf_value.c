@@ -364,17 +364,6 @@ static bool set_kind(const struct setting *s)
 	return set_word(s);
 }
 
-static bool set_durable(const struct setting *s)
-{
-	if (!set_bool(s))
-		return false;
-	if (!*(uint8_t *)field(s))
-		return true;
-	*(uint8_t *)field(s) = 0;
-	return bad(s, s->values.items[0],
-		   "durable queues are not built into this crewd; remove it, or say false");
-}
-
 static bool set_queue_name(const struct setting *s)
 {
 	const char *v = s->values.items[0];
@@ -386,16 +375,25 @@ static bool set_queue_name(const struct setting *s)
 }
 
 static bool (*const setters[CONF_TYPE_COUNT_OF])(const struct setting *s) = {
-	[CONF_TYPE_TEXT] = set_text,	   [CONF_TYPE_PATH] = set_path,
-	[CONF_TYPE_COMMAND] = set_command, [CONF_TYPE_ENVIRONMENT] = set_environment,
-	[CONF_TYPE_NAMES] = put_list,	   [CONF_TYPE_BOOL] = set_bool,
-	[CONF_TYPE_COUNT] = set_count,	   [CONF_TYPE_DURATION] = set_duration,
-	[CONF_TYPE_WORD] = set_word,	   [CONF_TYPE_OCTAL] = set_octal,
-	[CONF_TYPE_NICE] = set_nice,	   [CONF_TYPE_SIGNAL] = set_signal,
-	[CONF_TYPE_LIMITS] = set_limits,   [CONF_TYPE_CODES] = set_codes,
-	[CONF_TYPE_LOG] = set_log,	   [CONF_TYPE_TASKS] = set_tasks,
-	[CONF_TYPE_SIZE] = set_size,	   [CONF_TYPE_KIND] = set_kind,
-	[CONF_TYPE_DURABLE] = set_durable, [CONF_TYPE_QUEUE_NAME] = set_queue_name,
+	[CONF_TYPE_TEXT] = set_text,
+	[CONF_TYPE_PATH] = set_path,
+	[CONF_TYPE_COMMAND] = set_command,
+	[CONF_TYPE_ENVIRONMENT] = set_environment,
+	[CONF_TYPE_NAMES] = put_list,
+	[CONF_TYPE_BOOL] = set_bool,
+	[CONF_TYPE_COUNT] = set_count,
+	[CONF_TYPE_DURATION] = set_duration,
+	[CONF_TYPE_WORD] = set_word,
+	[CONF_TYPE_OCTAL] = set_octal,
+	[CONF_TYPE_NICE] = set_nice,
+	[CONF_TYPE_SIGNAL] = set_signal,
+	[CONF_TYPE_LIMITS] = set_limits,
+	[CONF_TYPE_CODES] = set_codes,
+	[CONF_TYPE_LOG] = set_log,
+	[CONF_TYPE_TASKS] = set_tasks,
+	[CONF_TYPE_SIZE] = set_size,
+	[CONF_TYPE_KIND] = set_kind,
+	[CONF_TYPE_QUEUE_NAME] = set_queue_name,
 };
 
 bool conf_value_set(struct conf_build *b, uint32_t index, const struct conf_key *key,

@@ -1,6 +1,7 @@
 #include "daemon/journal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "daemon/journal_store.h"
 #include "daemon/loop.h"
@@ -628,4 +630,13 @@ struct journal *journal_open(int dir, const char *name, const struct journal_lim
 	}
 	errno = err;
 	return j;
+}
+
+bool journal_exists(int dir, const char *name)
+{
+	char file[CREW_NAME_MAX + sizeof(".lock")];
+	struct stat st;
+
+	snprintf(file, sizeof(file), "%s.lock", name);
+	return fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }

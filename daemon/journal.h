@@ -60,6 +60,9 @@ struct journal *journal_open(int dir, const char *name, const struct journal_lim
 			     const struct journal_calls *calls, void *arg,
 			     struct journal_found *found);
 
+/* Whether there ever was one of that name, and it was not removed. */
+bool journal_exists(int dir, const char *name);
+
 /* The ticket (they rise), or -1 with errno:
  *   ENOSPC     the disk is full (puts only)
  *   ENOBUFS    too much waits: again after room()

@@ -24,6 +24,7 @@
 
 #define CHANNEL	     3
 #define RELOAD_AGAIN (20 * USEC_PER_MSEC)
+#define FILES_LINGER (5 * USEC_PER_SEC)
 #define LINGER	     (2 * USEC_PER_SEC) /* for answers that clients are slow to read at the end */
 
 static struct manager_info info;
@@ -270,7 +271,7 @@ static int start(void)
 		return fail("start the thread that writes logs");
 	if (crew_init(&setup, hello.fds[WIRE_FD_CONF]) < 0)
 		return fail("take the configuration");
-	if (queue_conf_init(crew_conf()) < 0)
+	if (queue_conf_init(crew_conf(), hello.fds[WIRE_FD_STATE], rpc_queue_changed) < 0)
 		return fail("make the queues");
 	if (notify_init(hello.fds[WIRE_FD_NOTIFY]) < 0)
 		return fail("listen to workers");
@@ -294,6 +295,21 @@ static void ignore_signals(void)
 	signal(SIGHUP, SIG_IGN);
 }
 
+/* All that was answered is on disk already; this is for what may come back else. */
+static void end_queues(void)
+{
+	int64_t until = clock_now() + FILES_LINGER;
+
+	queue_conf_end();
+	while (!queue_conf_wait(50 * USEC_PER_MSEC))
+		if (clock_now() >= until) {
+			log_warning("manager",
+				    "durable queues: the disk is slow, the last items that were "
+				    "taken may come back");
+			return;
+		}
+}
+
 int manager_main(void)
 {
 	struct stat st;
@@ -311,6 +327,7 @@ int manager_main(void)
 		return 1;
 	loop_run();
 	control_close();
+	end_queues();
 	sink_close();
 	child_done(0);
 	child_close();

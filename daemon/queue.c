@@ -213,6 +213,15 @@ static void serve_one(struct queue *q, struct queue_request *r, enum queue_error
 	list_append(&q->pending, &r->link);
 }
 
+/* Of a kind that says that it will be served soon nobody is sent away, nor are those behind it. */
+static bool must_not_wait(const struct queue *q, const struct queue_request *r)
+{
+	const struct queue_request *head =
+		list_entry(q->waiting[r->verb].next, const struct queue_request, link);
+
+	return (!r->block || r->timeout == 0) && !head->patient;
+}
+
 /* The first of those who wait, and the next ones as long as they can be served. True: something moved. */
 static bool serve(struct queue *q, enum queue_verb verb)
 {
@@ -225,9 +234,9 @@ static bool serve(struct queue *q, enum queue_verb verb)
 		enum queue_error e = q->kind->serve[verb](q, r);
 
 		any = any || e != QUEUE_NOT_YET || r->moved != moved;
-		if (e == QUEUE_NOT_YET)
+		if (e == QUEUE_NOT_YET && !must_not_wait(q, r))
 			break;
-		serve_one(q, r, e);
+		serve_one(q, r, e == QUEUE_NOT_YET ? when_over(r) : e);
 	}
 	return any;
 }
@@ -319,9 +328,10 @@ static void ask_and_wait(struct queue *q, struct queue_request *r)
 	list_append(&q->waiting[r->verb], &r->link);
 	q->waiting_count[r->verb]++;
 	settle(q);
-	if (r->state == QUEUE_WAITING && (!r->block || r->timeout == 0 || !may_wait(r)))
+	if (r->state == QUEUE_WAITING && (must_not_wait(q, r) || !may_wait(r)))
 		answer(r, when_over(r));
-	else if (r->state != QUEUE_ANSWERED && r->timeout >= 0)
+	else if (r->state != QUEUE_ANSWERED &&
+		 (r->timeout > 0 || (r->timeout == 0 && r->state == QUEUE_PENDING)))
 		loop_timer_at(&r->timer, loop_now() + r->timeout);
 }
 
@@ -409,18 +419,49 @@ struct queue_request *queue_pending(uint64_t id)
 	return r && r->state == QUEUE_PENDING ? r : NULL;
 }
 
+/* Part of it is done, and the rest has to wait: it is the first to be served. False: its time is over. */
+static bool wait_again(struct queue *q, struct queue_request *r)
+{
+	bool over = r->timeout == 0 || (r->timeout > 0 && !r->timer.armed);
+
+	if (!r->answered || ((over || !r->block) && !r->patient) || !may_wait(r))
+		return false;
+	list_remove(&r->link);
+	r->state = QUEUE_WAITING;
+	list_append(q->waiting[r->verb].next, &r->link); /* before the first */
+	q->waiting_count[r->verb]++;
+	return true;
+}
+
 void queue_complete(uint64_t id, enum queue_error error, const char *why)
 {
 	struct queue_request *r = queue_pending(id);
+	struct queue *q = r ? r->queue : NULL;
 
 	if (!r)
 		return;
 	r->why = why;
-	answer(r, error);
+	if (error != QUEUE_NOT_YET)
+		answer(r, error);
+	else if (!wait_again(q, r))
+		answer(r, when_over(r));
 	if (!r->answered)
 		queue_drop(id);
-	else
-		settle(r->queue);
+	settle(q);
+}
+
+void queue_got(struct queue_request *r)
+{
+	struct list *e;
+
+	while ((e = list_pop(&r->items))) {
+		struct queue_item *item = list_entry(e, struct queue_item, link);
+
+		if (r->queue && r->queue->kind->got)
+			r->queue->kind->got(r->queue, item);
+		else
+			free(item);
+	}
 }
 
 /* ---- queues come and go ----------------------------------------------------------------------- */
@@ -490,6 +531,9 @@ static void revoke_answers(struct queue *q)
 		if (r->verb == QUEUE_GET && r->error == QUEUE_OK) {
 			queue_give_back(q, &r->items);
 			r->error = QUEUE_NO_QUEUE;
+		} else if (r->error == QUEUE_UNAVAILABLE) {
+			r->error = QUEUE_NO_QUEUE;
+			r->why = NULL; /* it was the queue's */
 		}
 		r->queue = NULL;
 	}
@@ -509,12 +553,18 @@ void queue_delete(struct queue *q)
 	free(q);
 }
 
+void queue_forget(struct queue *q)
+{
+	q->keep = true;
+	queue_delete(q);
+}
+
 bool queue_is_empty(const struct queue *q)
 {
 	struct queue_stat stat;
 
 	q->kind->stat(q, &stat);
-	return stat.size == 0 && q->leased == 0 && list_empty(&q->pending);
+	return stat.size == 0 && stat.bytes == 0 && q->leased == 0 && list_empty(&q->pending);
 }
 
 /* Told on its way out, an answer may still be taken back: such queues wait for the end of the turn. */
@@ -586,7 +636,7 @@ void queue_init(uint32_t seed)
 void queue_close(void)
 {
 	while (!list_empty(&front.all))
-		queue_delete(list_entry(front.all.next, struct queue, link));
+		queue_forget(list_entry(front.all.next, struct queue, link));
 	while (!list_empty(&front.answered))
 		queue_drop(list_entry(front.answered.next, struct queue_request, link)->id);
 	loop_undefer(&front.tell);

@@ -27,6 +27,7 @@ struct queue_item {
 	uint32_t len;
 	uint32_t deliveries; /* how often it was leased */
 	bool leased;	     /* it is out, and still its kind's */
+	uint64_t id, ticket; /* its kind's */
 	char text[];
 };
 struct queue_item *queue_item_new(size_t len); /* text to be filled in; NULL: no memory */
@@ -54,7 +55,7 @@ enum queue_verb {
 enum queue_error {
 	QUEUE_OK,
 	QUEUE_NOT_YET, /* of a kind: no room, no item, not all done. The front waits, or makes an error of it */
-	QUEUE_LATER, /* of a kind: it will call queue_complete() */
+	QUEUE_LATER, /* of a kind: it will call queue_complete(), which may say QUEUE_NOT_YET */
 	QUEUE_FULL,
 	QUEUE_EMPTY,
 	QUEUE_TIMED_OUT,
@@ -78,6 +79,7 @@ struct queue {
 	bool configured; /* it comes from the configuration */
 	bool fresh;	 /* made for a reload that may not come to pass */
 	bool leaving;	 /* removed from it: no more puts, and gone when empty */
+	bool keep;	 /* only this process forgets it: what is elsewhere stays */
 	struct list waiting[QUEUE_WAITS_OF];
 	unsigned waiting_count[QUEUE_WAITS_OF];
 	struct list pending; /* requests that the kind will answer */
@@ -104,10 +106,15 @@ struct queue_request {
 
 	/* the answer */
 	enum queue_error error;
-	const char *why; /* static; NULL: nothing to add */
+	const char *why; /* static, or the queue's; NULL: nothing to add */
 	unsigned moved;	 /* how many were put */
 	uint64_t size;
 	bool full;
+
+	/* its kind's */
+	bool patient; /* with QUEUE_NOT_YET: it will be served soon, and waits even if it was not to */
+	uint64_t ticket;
+	enum queue_error then;
 
 	size_t held; /* bytes of memory that count as waiting to be put */
 	struct loop_timer timer;
@@ -127,6 +134,8 @@ enum queue_error queue_create(const char *name, const struct queue_kind *kind,
 void queue_change(struct queue *q, const struct queue_settings *set);
 /* With all that is in it; who waits gets QUEUE_NO_QUEUE. */
 void queue_delete(struct queue *q);
+/* The same for this process only: what the queue has elsewhere stays there. */
+void queue_forget(struct queue *q);
 /* Takes no more puts, and is deleted as soon as it is empty and nothing is leased. */
 void queue_leave(struct queue *q);
 void queue_return(struct queue *q); /* it may stay after all */
@@ -141,6 +150,8 @@ bool queue_ask(struct queue *q, struct queue_request *r);
 void queue_ask_again(struct queue *q, struct queue_request *r);
 /* The asker has left: the request is not his any more. A number that is not known is fine. */
 void queue_drop(uint64_t id);
+/* What an answered get brought has been handed on: it is the queue's no more. */
+void queue_got(struct queue_request *r);
 
 /* Whoever may hold leases: they end with him. */
 struct queue_owner {

@@ -3,7 +3,9 @@
 #include <string.h>
 #include "daemon/keep.h"
 #include "daemon/ledger.h"
+#include "daemon/queue_durable.h"
 #include "daemon/queue_kind.h"
+#include "daemon/queue_made.h"
 #include "lib/log.h"
 
 static struct queue_settings settings_of(const struct conf *conf, const struct conf_queue *def)
@@ -35,16 +37,24 @@ enum queue_error queue_conf_create(const char *name, enum conf_queue_kind kind,
 				  .max_deliveries = set->max_deliveries,
 				  .max_bytes = set->max_bytes };
 	struct queue *q;
-	enum queue_error e = queue_create(name, queue_kind_of(kind), set, &q);
+	enum queue_error e;
 
+	if (queue_made_has(name) || queue_durable_removing(name))
+		return QUEUE_EXISTS; /* the one that was deleted is not gone yet */
+	e = queue_create(name, queue_kind_of(kind, set->durable), set, &q);
 	if (e != QUEUE_OK)
 		return e;
 	strcpy(r.name, name);
 	strcpy(r.dead, set->dead);
-	if (ledger_save_queue(&r))
+	if (!ledger_save_queue(&r)) {
+		queue_forget(q);
+		return QUEUE_TOO_MANY;
+	}
+	if (!set->durable || queue_made_save(&r))
 		return QUEUE_OK;
-	queue_delete(q);
-	return QUEUE_TOO_MANY;
+	ledger_clear_queue(name);
+	queue_forget(q);
+	return QUEUE_NO_MEMORY;
 }
 
 void queue_conf_delete(struct queue *q)
@@ -57,6 +67,7 @@ void queue_conf_delete(struct queue *q)
 	else if (!ledger_save_queue(&r))
 		log_warning(q->name,
 			    "deleted, but should the manager be restarted the queue is back");
+	queue_made_drop(q->name);
 	queue_delete(q);
 }
 
@@ -67,7 +78,7 @@ static int recall(const struct ledger_queue *r)
 				      .max_bytes = r->max_bytes,
 				      .durable = r->durable,
 				      .max_deliveries = r->max_deliveries };
-	const struct queue_kind *kind = queue_kind_of(r->kind);
+	const struct queue_kind *kind = queue_kind_of(r->kind, r->durable);
 	struct queue *q = queue_find(r->name);
 
 	if (r->deleted) {
@@ -90,8 +101,9 @@ bool queue_conf_prepare(const struct conf *now)
 
 		if (queue_find(name_of(now, def)))
 			continue;
-		if (!queue_kind_of(def->kind) ||
-		    queue_create(name_of(now, def), queue_kind_of(def->kind), &set, &q) != QUEUE_OK)
+		if (!queue_kind_of(def->kind, def->durable) ||
+		    queue_create(name_of(now, def), queue_kind_of(def->kind, def->durable), &set,
+				 &q) != QUEUE_OK)
 			return false;
 		q->fresh = true;
 	}
@@ -105,7 +117,7 @@ void queue_conf_unprepare(void)
 		struct queue *q = list_entry(e, struct queue, link);
 
 		if (q->fresh)
-			queue_delete(q);
+			queue_forget(q);
 	}
 }
 
@@ -114,9 +126,9 @@ static void adopt(const struct conf *now, const struct conf_queue *def)
 	struct queue *q = queue_find(name_of(now, def));
 	struct queue_settings set = settings_of(now, def);
 
-	if (!q->fresh && q->kind != queue_kind_of(def->kind)) {
-		log_warning(q->name, "the queue stays of kind %s until crewd is started again",
-			    q->kind->name);
+	if (!q->fresh && q->kind != queue_kind_of(def->kind, def->durable)) {
+		log_warning(q->name, "the queue stays of kind %s, %s, until crewd is started again",
+			    q->kind->name, q->set.durable ? "durable" : "not durable");
 		set.durable = q->set.durable;
 	}
 	q->fresh = false;
@@ -127,6 +139,7 @@ static void adopt(const struct conf *now, const struct conf_queue *def)
 	list_remove(&q->link);
 	list_append(queue_all(), &q->link);
 	ledger_clear_queue(q->name);
+	queue_made_drop(q->name);
 }
 
 static bool has(const struct conf *conf, const char *name)
@@ -193,11 +206,26 @@ static void recall_left(void)
 	}
 }
 
-int queue_conf_init(const struct conf *conf)
+/* The ledger forgets with crewd, what is on disk does not. A queue of that name may have come meanwhile. */
+static void found_made(const struct ledger_queue *r)
+{
+	if (!queue_find(r->name) && recall(r) < 0)
+		log_error(r->name, "no memory for the durable queue that a client made");
+}
+
+/* Definitions of queues that are the file's now. */
+static void drop_configured(const struct conf *conf)
+{
+	for (uint32_t i = 0; i < conf->queue_count; i++)
+		queue_made_drop(name_of(conf, conf_queue_at(conf, i)));
+}
+
+int queue_conf_init(const struct conf *conf, int dir, void (*changed)(void))
 {
 	struct ledger_queue r;
 	int there;
 
+	queue_durable_init(dir, changed);
 	if (!queue_conf_prepare(conf))
 		return -1;
 	for (uint32_t i = 0; i < conf->queue_count; i++) {
@@ -210,5 +238,40 @@ int queue_conf_init(const struct conf *conf)
 		if (there && recall(&r) < 0)
 			return -1;
 	recall_left();
+	queue_made_init(dir, found_made, changed);
+	drop_configured(conf);
 	return 0;
+}
+
+bool queue_conf_created(const char *name)
+{
+	return queue_made_saved(name);
+}
+
+const char *queue_conf_undeletable(const char *name)
+{
+	return queue_made_has(name) ? queue_made_trouble() : NULL;
+}
+
+const char *queue_conf_trouble(const struct queue *q)
+{
+	const char *trouble = q->kind == &queue_durable ? queue_durable_trouble(q) : NULL;
+
+	return trouble ? trouble : queue_made_trouble();
+}
+
+bool queue_conf_gone(const char *name)
+{
+	return !queue_made_has(name) && !queue_durable_removing(name);
+}
+
+void queue_conf_end(void)
+{
+	queue_close();
+	queue_made_close();
+}
+
+bool queue_conf_wait(int64_t usec)
+{
+	return queue_durable_wait(usec) && queue_made_wait(usec);
 }

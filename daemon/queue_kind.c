@@ -8,9 +8,9 @@ static const struct queue_kind *const kinds[] = {
 	[CONF_QUEUE_REDIS] = NULL,
 };
 
-const struct queue_kind *queue_kind_of(enum conf_queue_kind kind)
+const struct queue_kind *queue_kind_of(enum conf_queue_kind kind, bool durable)
 {
-	return kinds[kind];
+	return durable && kind == CONF_QUEUE_MANAGER ? &queue_durable : kinds[kind];
 }
 
 bool queue_kind_named(const char *name, enum conf_queue_kind *kind)

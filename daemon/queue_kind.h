@@ -38,18 +38,26 @@ struct queue_kind {
 	bool (*cancel)(struct queue *q, struct queue_request *r);
 	/* An item that was got is back, at the head: it was leased, or nobody heard of it. */
 	void (*back)(struct queue *q, struct queue_item *item);
+	/* One that was got, and not leased, has been handed on; it is the kind's. NULL: free() will do. */
+	void (*got)(struct queue *q, struct queue_item *item);
+	/* It has been leased once more; NULL: nothing to do. */
+	void (*lent)(struct queue *q, struct queue_item *item);
 	/* A leased item is done: off the books. It is the front's then. */
 	void (*ack)(struct queue *q, struct queue_item *item);
-	/* An item from elsewhere, at the tail, whatever the bounds. NULL: the kind cannot be a dead letter box. */
-	void (*take)(struct queue *q, struct queue_item *item);
+	/* A leased item has gone to another queue, whose take() was the last thing that happened to it. NULL: as
+	 * ack(). */
+	void (*moved)(struct queue *q, struct queue_item *item, const struct queue *dead);
+	/* An item from elsewhere, at the tail, whatever the bounds. False: it cannot be taken now, and is the
+	 * caller's. NULL: the kind cannot be a dead letter box. */
+	bool (*take)(struct queue *q, struct queue_item *item);
 	void (*stat)(const struct queue *q, struct queue_stat *stat);
 	/* What who wants to take part by himself is given (not his to close); -1: not now. NULL: nobody can. */
 	int (*descriptor)(struct queue *q);
 };
 
-extern const struct queue_kind queue_manager, queue_shared;
+extern const struct queue_kind queue_manager, queue_durable, queue_shared;
 /* NULL: that kind is not built in. */
-const struct queue_kind *queue_kind_of(enum conf_queue_kind kind);
+const struct queue_kind *queue_kind_of(enum conf_queue_kind kind, bool durable);
 /* False: no kind of that name is built in. */
 bool queue_kind_named(const char *name, enum conf_queue_kind *kind);
 

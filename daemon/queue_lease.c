@@ -51,6 +51,8 @@ const struct queue_lease *queue_lease_new(struct queue_owner *o, struct queue_re
 	l->owner = o;
 	queue_charge_anyway(sizeof(*l));
 	list_append(&q->leases, &l->of_queue);
+	if (q->kind->lent)
+		q->kind->lent(q, l->item);
 	return l;
 }
 
@@ -89,21 +91,37 @@ static struct queue *letter_box(const struct queue *q, const struct queue_item *
 	return dead->kind->take ? dead : NULL;
 }
 
+/* A copy of it: each queue has its own until the other one is safe. */
+static bool bring(struct queue *dead, const struct queue_item *item)
+{
+	struct queue_item *copy = queue_item_new(item->len);
+
+	if (!copy)
+		return false;
+	memcpy(copy->text, item->text, item->len);
+	if (dead->kind->take(dead, copy))
+		return true;
+	free(copy);
+	return false;
+}
+
 static void lease_lost(struct queue_lease *l)
 {
 	struct queue *q = l->queue, *dead = letter_box(q, l->item);
 	struct queue_item *item = lease_end(l);
 
-	if (!dead) {
+	if (!dead || !bring(dead, item)) {
 		q->kind->back(q, item);
 		queue_stirred(q);
 		return;
 	}
 	log_warning(q->name, "an item was taken %u times and never done, it goes to queue %s",
 		    item->deliveries, dead->name);
-	q->kind->ack(q, item);
-	item->deliveries = 0;
-	dead->kind->take(dead, item);
+	if (q->kind->moved)
+		q->kind->moved(q, item, dead);
+	else
+		q->kind->ack(q, item);
+	free(item);
 	queue_stirred(q);
 	queue_stirred(dead);
 }
@@ -152,8 +170,12 @@ void queue_leases_end(struct queue *q)
 {
 	while (!list_empty(&q->leases)) {
 		struct queue_item *item =
-			lease_end(list_entry(q->leases.next, struct queue_lease, of_queue));
+			lease_end(list_entry(q->leases.prev, struct queue_lease, of_queue));
 
+		if (q->keep) {
+			q->kind->back(q, item);
+			continue;
+		}
 		q->kind->ack(q, item);
 		free(item);
 	}

@@ -57,6 +57,7 @@ enum rpc_key {
 	RPC_KEY_RELOAD,	 /* nothing: the reload's end replies */
 	RPC_KEY_QUEUES,	 /* nothing: the queue's answer replies */
 	RPC_KEY_LEASES,	 /* a lease has ended */
+	RPC_KEY_FILES,	 /* those of a durable queue are made, or gone */
 	RPC_KEY_COUNT
 };
 /* A call with `oneway` is over here instead. `state` and `drop` are set before. */
@@ -91,6 +92,7 @@ void rpc_worker_changed(struct worker *w, enum worker_state from);
 void rpc_worker_gone(struct worker *w);
 void rpc_reloaded(void);
 void rpc_task_init(void); /* observes tasks */
+void rpc_queue_changed(void);
 
 /* For control.c: takes over one whole frame. False: the connection is to be closed. */
 bool rpc_dispatch(struct conn *conn, const char *text, size_t len);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "daemon/queue_conf.h"
+#include "daemon/queue_durable.h"
 #include "daemon/queue_kind.h"
 #include "lib/shared_queue.h"
 #include "lib/text.h"
@@ -75,7 +76,7 @@ void rpc_queue_error(struct rpc_call *call, const struct queue_request *r)
 		write_text(json, "kind", r->kind->name);
 	if (r->why && r->error != QUEUE_EMPTY && r->error != QUEUE_TIMED_OUT)
 		write_text(json, "why", r->why);
-	if (r->error == QUEUE_FULL && r->moved) {
+	if ((r->error == QUEUE_FULL || r->error == QUEUE_UNAVAILABLE) && r->moved) {
 		jw_key(json, "put");
 		jw_int(json, r->moved);
 	}
@@ -292,15 +293,48 @@ static const char *check_creation(struct creation *c, const char **right)
 		return "kind";
 	if (c->kind == CONF_QUEUE_SHARED)
 		return check_shared(c, right);
-	*right = "false: durable queues are not built into this crewd";
-	if (c->set.durable)
-		return "durable";
 	*right = "the name of another queue, which has to be there, and of kind \"manager\"";
 	if (c->dead && (!dead || !dead->kind->take || strcmp(c->dead, c->name) == 0))
 		return "dead";
 	if (c->dead)
 		strcpy(c->set.dead, c->dead);
 	return NULL;
+}
+
+static void await_files(struct rpc_call *call, void (*look)(struct rpc_call *call))
+{
+	look(call);
+	if (!call->done)
+		rpc_park(call, RPC_KEY_FILES, look);
+}
+
+static void reply_unavailable(struct rpc_call *call, const char *name, const char *why)
+{
+	struct json_writer *json = rpc_error(call, CREW_ERROR_QUEUE_UNAVAILABLE);
+
+	jw_object(json);
+	write_text(json, "name", name);
+	write_text(json, "why", why);
+	jw_end_object(json);
+	rpc_error_end(call);
+}
+
+/* Answered when it will be there after a restart; not made where that cannot be. */
+static void look_created(struct rpc_call *call)
+{
+	const char *name = name_param(call);
+	struct queue *q = queue_find(name);
+	const char *trouble = q ? queue_conf_trouble(q) : NULL;
+
+	if (!q) {
+		rpc_error_text(call, CREW_ERROR_NO_SUCH_QUEUE, "name", name);
+	} else if (trouble) {
+		reply_unavailable(call, name, trouble);
+		q->keep = !queue_is_empty(q); /* it was there before */
+		queue_conf_delete(q);
+	} else if (queue_conf_created(name)) {
+		rpc_reply_empty(call);
+	}
 }
 
 static void create(struct rpc_call *call)
@@ -315,9 +349,16 @@ static void create(struct rpc_call *call)
 		rpc_invalid(call, wrong, right);
 		return;
 	}
+	if (c.set.durable && queue_durable_refusal()) {
+		reply_unavailable(call, c.name, queue_durable_refusal());
+		return;
+	}
 	switch (queue_conf_create(c.name, c.kind, &c.set)) {
 	case QUEUE_OK:
-		rpc_reply_empty(call);
+		if (c.set.durable)
+			await_files(call, look_created);
+		else
+			rpc_reply_empty(call);
 		break;
 	case QUEUE_EXISTS:
 		rpc_error_text(call, CREW_ERROR_QUEUE_EXISTS, "name", c.name);
@@ -329,6 +370,16 @@ static void create(struct rpc_call *call)
 	default:
 		rpc_queue_busy(call);
 	}
+}
+
+static void look_gone(struct rpc_call *call)
+{
+	const char *name = name_param(call), *trouble = queue_conf_undeletable(name);
+
+	if (trouble)
+		reply_unavailable(call, name, trouble);
+	else if (queue_conf_gone(name))
+		rpc_reply_empty(call);
 }
 
 static void delete (struct rpc_call *call)
@@ -344,7 +395,12 @@ static void delete (struct rpc_call *call)
 		return;
 	queue_conf_delete(q);
 	rpc_happened(RPC_KEY_LEASES);
-	rpc_reply_empty(call);
+	await_files(call, look_gone);
+}
+
+void rpc_queue_changed(void)
+{
+	rpc_happened(RPC_KEY_FILES);
 }
 
 /* ---- List ------------------------------------------------------------------------------------- */

@@ -48,7 +48,7 @@ static void reply_got(struct rpc_call *call, struct queue_request *r, bool conti
 
 	if (!r->lease) {
 		reply_item(call, first(&r->items), NULL, continues);
-		queue_items_free(&r->items);
+		queue_got(r);
 		return;
 	}
 	lease = lease_for(call, r);
@@ -199,6 +199,7 @@ static void reply_many(struct rpc_call *call, struct queue_request *r)
 	jw_end_array(json);
 	jw_end_object(json);
 	rpc_reply_end(call, false);
+	queue_got(r);
 }
 
 void rpc_queue_get_many(struct rpc_call *call)

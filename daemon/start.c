@@ -227,13 +227,37 @@ static void raise_limit(void)
 	setrlimit(RLIMIT_NOFILE, &l);
 }
 
-/* One that is there already is the administrator's, and stays as it is. */
-static void make_state_dir(void)
+static void make_parents(const char *path)
+{
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	for (char *slash = strchr(dir + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(dir, 0755);
+		*slash = '/';
+	}
+}
+
+/* One that is there already is the administrator's, and stays as it is. O_PATH: the keeper may lack the
+ * capability to read what is another user's, and the manager uses its own rights. */
+static void open_state_dir(void)
 {
 	const char *dir = conf_text(k.now.conf, k.now.conf->state_dir);
+	bool made = false;
 
-	if (dir && mkdir(dir, 0700) == 0 && k.root &&
-	    chown(dir, k.now.conf->manager.uid, k.now.conf->manager.gid) < 0)
+	k.state = -1;
+	if (!dir)
+		return;
+	make_parents(dir);
+	made = mkdir(dir, 0700) == 0;
+	k.state = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (k.state < 0)
+		log_warning(NULL, "cannot open state-dir %s: %s; no queue can be durable", dir,
+			    strerror(errno));
+	else if (made && k.root &&
+		 fchownat(k.state, "", k.now.conf->manager.uid, k.now.conf->manager.gid,
+			  AT_EMPTY_PATH) < 0)
 		log_warning(NULL, "cannot give %s to the manager's user: %s", dir, strerror(errno));
 }
 
@@ -278,7 +302,7 @@ int start_all(const char *config, const char *socket)
 	k.as = k.now.conf->manager;
 	spawn_setup.manager_uid = k.root ? k.as.uid : geteuid();
 	spawn_setup.manager_gid = k.root ? k.as.gid : getegid();
-	make_state_dir();
+	open_state_dir();
 	k.cgroup = cgroup_init();
 	return make_descriptors(&signals);
 }

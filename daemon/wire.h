@@ -70,6 +70,7 @@ enum wire_hello_fd {
 	WIRE_FD_LOGS,	  /* memfd of CREW_WORKERS_MAX * CREW_LOG_RING bytes: last output by slot */
 	WIRE_FD_CONF,	  /* the configuration in force, sealed */
 	WIRE_FD_CGROUP,	  /* cgroup.kill of all workers, for writing; absent where there is none */
+	WIRE_FD_STATE,	  /* state-dir, for openat(2) only; absent where it cannot be had */
 	WIRE_FD_MAX
 };
 

@@ -33,7 +33,7 @@ FLOORS = (
 )
 # Policy makes no system call: it knows the children, the loop, the configuration and its memory.
 POLICY = re.compile(r"daemon/(worker|pool|crew|reload|task(_\w+)?|taskpool|runner|queue(_\w+)?)\.[ch]$")
-POLICY_MAY = re.compile(r"(daemon/(child|keep|channel|loop|conf(_\w+)?|ledger|wire|worker|pool|crew|crew_run|task(_\w+)?|taskpool|runner|queue(_\w+)?)|"
+POLICY_MAY = re.compile(r"(daemon/(child|keep|channel|journal|loop|conf(_\w+)?|ledger|wire|worker|pool|crew|crew_run|task(_\w+)?|taskpool|runner|queue(_\w+)?)|"
                         r"lib/\w+)\.h$")
 POLICY_CALLS = re.compile(r"(?<![\w.>])(?:open|openat|read|write|socket|connect|accept4?|kill|"
                           r"waitid|waitpid|poll|epoll_\w+|ioctl|pipe2?|send|sendmsg|recv|recvmsg|"

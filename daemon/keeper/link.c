@@ -27,7 +27,8 @@
 
 static void hello(void)
 {
-	const int fds[WIRE_FD_MAX] = { k.listener, k.notify, k.ledger, k.logs, k.now.fd, k.cgroup };
+	const int fds[WIRE_FD_MAX] = { k.listener, k.notify, k.ledger, k.logs,
+				       k.now.fd,   k.cgroup, k.state };
 	struct wire w = { .type = WIRE_HELLO };
 	int given[WIRE_FD_MAX];
 	unsigned count = 0;

@@ -22,7 +22,7 @@ struct keeper {
 	int64_t started;
 	char socket[PATH_MAX];
 	int lock, epoll, signals, tick;
-	int listener, notify, ledger, logs, cgroup; /* handed to every manager */
+	int listener, notify, ledger, logs, cgroup, state; /* handed to every manager */
 	struct snapshot now, next;
 
 	int link;	 /* to the manager, -1: none */

@@ -378,6 +378,29 @@ def killed_keeper_leaves_no_worker_and_is_started_again():
 
 
 @check
+def durable_queue_survives_a_restart_and_a_killed_service():
+    started()
+    if not any(q["name"] == "kept" for q in json.loads(call("io.crewd.Queue.List"))["queues"]):
+        run("crewctl", "queue", "create", "--durable", "kept")
+    for word in ("one", "two", "three"):
+        run("crewctl", "queue", "put", "kept", word)
+    run("systemctl", "restart", "crewd.service")
+    until(all_run, "crewd runs again")
+    assert run("crewctl", "queue", "get", "kept") == "one\n"
+    run("systemctl", "restart", "crewd.service")
+    until(all_run, "crewd runs again")
+    old = keeper()
+    run("systemctl", "kill", "-s", "KILL", "crewd.service")
+    until(lambda: keeper() not in (0, old) and all_run(), "systemd starts crewd again")
+    assert run("crewctl", "queue", "get", "kept") == "two\n"
+    assert run("crewctl", "queue", "get", "kept") == "three\n"
+    owner = os.stat("/var/lib/crewd")
+    assert owner.st_uid == int(run("id", "-u", "crewd")) and owner.st_mode & 0o007 == 0
+    run("crewctl", "queue", "delete", "kept")
+    assert not any(f.startswith("kept.") for f in os.listdir("/var/lib/crewd"))
+
+
+@check
 def stop_leaves_nothing():
     started()
     group = "/sys/fs/cgroup" + show("ControlGroup")

@@ -74,7 +74,6 @@ def test_crewctl_makes_and_deletes(crewd):
     crewd.ctl("queue", "create", "a", code=1)
     crewd.ctl("queue", "create", "a b", code=2)
     crewd.ctl("queue", "create", "b", "--kind", "disk", code=2)
-    crewd.ctl("queue", "create", "b", "--durable", code=2)
     crewd.ctl("queue", "create", "b", "--dead", "b", code=2)
     crewd.ctl("queue", "create", "b", "--maxsize", "-1", code=2)
     crewd.ctl("queue", "create", "b", "--max-bytes", "1K", "--dead", "a", "--max-deliveries", "2")
@@ -594,8 +593,6 @@ def test_reload(crewd):
     until(lambda: row(crewd, "b") is None, "it is gone when it is empty")
     document = json.loads(crewd.ctl("--json", "reload").stdout)
     assert document["queues"] == {"added": [], "changed": [], "removed": [], "unchanged": ["made", "a", "d"]}
-    crewd.write('queue "x" { durable = true }')
-    assert "durable queues are not built into this crewd" in crewd.ctl("reload", code=78).stderr
 
 
 def test_a_queue_that_comes_back_while_it_leaves(crewd):

@@ -500,9 +500,6 @@ static void test_queues(void **state)
 		{ "queue q {\nkind = redis }", "t.conf:2: queue \"q\": kind = \"redis\": queues in "
 					       "redis are not built into this "
 					       "crewd; use \"manager\" or \"shared\"\n" },
-		{ "queue q { durable = true }", "t.conf:1: queue \"q\": durable = \"true\": "
-						"durable queues are not built into this "
-						"crewd; remove it, or say false\n" },
 		{ "queue q {\npath = /x\nurl = y }", "t.conf:2: queue \"q\": path = \"/x\": is for "
 						     "kind = \"shared\", and this one is of "
 						     "kind \"manager\"; remove it\n"
