@@ -688,6 +688,18 @@ struct json_t *json_read(const char *text, size_t len, int spare, const char **w
 	return NULL;
 }
 
+struct json_t *json_read_back(const char *text, size_t len)
+{
+	bool overflow;
+	const char *why;
+	json_t *value = read_value(text, len, 0, JSON_ALLOW_NUL, &overflow, &why);
+
+	if (!overflow)
+		return value;
+	json_decref(value);
+	return NULL;
+}
+
 bool json_valid(const char *text, size_t len, int spare, const char **why)
 {
 	bool overflow;
