@@ -63,6 +63,7 @@ static const char every_key[] =
 	"  max-tasks-per-worker = 7\n"
 	"  prefetch = 100000\n"
 	"  result-ttl = \"1d 1ms\"\n"
+	"  queue = orders\n"
 	"}\n"
 	"queue \"orders\" {\n"
 	"  kind = manager\n"
