@@ -189,7 +189,7 @@ static bool may_grow(const struct taskpool *tp)
 	       pool_may_start(tp->pool, NULL);
 }
 
-unsigned taskpool_room(const struct taskpool *tp, unsigned enough)
+unsigned taskpool_room(const struct taskpool *tp, unsigned enough, bool grow)
 {
 	const char *why;
 	unsigned n;
@@ -199,7 +199,7 @@ unsigned taskpool_room(const struct taskpool *tp, unsigned enough)
 	n = hands(tp, tp->queued + enough);
 	if (n > tp->queued)
 		return n - tp->queued < enough ? n - tp->queued : enough;
-	return !tp->queued && may_grow(tp);
+	return grow && !tp->queued && may_grow(tp);
 }
 
 bool taskpool_is_halted(const struct taskpool *tp)

@@ -109,9 +109,9 @@ void taskpool_recovered(struct taskpool *tp);
 void taskpool_release(struct worker *w, enum runner_then then);
 
 /* ---- for taskpool_queue.c ---- */
-/* How many tasks from elsewhere its workers could begin now, up to `enough`; or one, when that is what makes it
- * grow. */
-unsigned taskpool_room(const struct taskpool *tp, unsigned enough);
+/* How many tasks from elsewhere its workers could begin now, up to `enough`; with `grow`, or one, when that is what
+ * makes it grow. */
+unsigned taskpool_room(const struct taskpool *tp, unsigned enough, bool grow);
 /* Nobody is to work on what waits for now, though the pool is open. */
 bool taskpool_is_halted(const struct taskpool *tp);
 

@@ -21,6 +21,44 @@ struct loan {
 	char lease[QUEUE_LEASE_NAME];
 };
 
+/* ---- not now ---------------------------------------------------------------------------------- */
+
+static void look_again(void *arg)
+{
+	pool_mark(((struct taskpool *)arg)->pool);
+}
+
+static void pause_for(struct taskpool *tp, const char *what, int64_t usec)
+{
+	struct taskpool_feed *f = &tp->feed;
+
+	if (!f->troubled)
+		log_warning(tp->name, "takes no tasks from queue %s now: %s", f->queue, what);
+	f->troubled = true;
+	f->again.fn = look_again;
+	f->again.arg = tp;
+	loop_timer_at(&f->again, loop_now() + usec);
+}
+
+static void trouble(struct taskpool *tp, const char *what)
+{
+	tp->feed.hopeless = false;
+	pause_for(tp, what, TROUBLE_AGAIN);
+}
+
+/* Workers were tried as often as may be. Should they have been dropped meanwhile, items alone must not have them
+ * tried again at once. */
+static void no_worker(struct taskpool *tp)
+{
+	int64_t most = tp->pool->def->restart_delay_max;
+	const char *why;
+
+	if (taskpool_accepts(tp, &why) == TASKPOOL_SHUT)
+		return; /* it does not go on anyway */
+	tp->feed.hopeless = true;
+	pause_for(tp, "no worker could be started", most > TROUBLE_AGAIN ? most : TROUBLE_AGAIN);
+}
+
 /* ---- what becomes of an item ------------------------------------------------------------------ */
 
 /* Handed back are all of them together, so that they are in the queue in the order in which they were. */
@@ -79,6 +117,8 @@ static void on_ended(struct task *t, struct task_owner *owner)
 		free(l);
 	} else if (is_innocent(t)) {
 		return_later(l);
+		if (t->state == TASK_FAILED)
+			no_worker(t->pool);
 	} else {
 		bury(l, t);
 	}
@@ -117,23 +157,6 @@ static void refuse(struct loan *l, const struct task_read *q)
 	free(l);
 	tp->accepted++;
 	tp->failed++;
-}
-
-static void look_again(void *arg)
-{
-	pool_mark(((struct taskpool *)arg)->pool);
-}
-
-static void trouble(struct taskpool *tp, const char *what)
-{
-	struct taskpool_feed *f = &tp->feed;
-
-	if (!f->troubled)
-		log_warning(tp->name, "takes no tasks from queue %s now: %s", f->queue, what);
-	f->troubled = true;
-	f->again.fn = look_again;
-	f->again.arg = tp;
-	loop_timer_at(&f->again, loop_now() + TROUBLE_AGAIN);
 }
 
 /* It is not the item's fault: the pool was open a moment ago. */
@@ -280,15 +303,28 @@ static void withdraw_queued(struct taskpool *tp)
 	tp->feed.withdrawing = false;
 }
 
+static unsigned room_for_items(struct taskpool *tp)
+{
+	struct taskpool_feed *f = &tp->feed;
+	unsigned room;
+
+	if (!*f->queue || (f->again.armed && !f->hopeless))
+		return 0;
+	room = taskpool_room(tp, ITEMS_A_STEP, !f->again.armed);
+	if (room && f->again.armed) /* somebody got a worker to run */
+		loop_timer_off(&f->again);
+	return room;
+}
+
 void taskpool_feed_step(struct taskpool *tp)
 {
 	struct taskpool_feed *f = &tp->feed;
-	unsigned room = *f->queue && !f->again.armed ? taskpool_room(tp, ITEMS_A_STEP) : 0;
+	unsigned room = room_for_items(tp);
 
 	if (taskpool_is_halted(tp))
 		withdraw_queued(tp);
-	/* Of a worker that is being ended it is not known yet whether it has done what it has. */
-	if (tp->gate != TASKPOOL_TERMINATED || !tp->in_hand)
+	/* A worker that is being ended may still be at work on what it had. */
+	if (tp->gate != TASKPOOL_TERMINATED || !pool_is_alive(tp->pool))
 		hand_back(f);
 	if (!room)
 		stop_asking(f);

@@ -29,6 +29,7 @@ struct taskpool_feed {
 	struct list returning;	       /* items to be handed back, in their order */
 	bool withdrawing;	       /* tasks that are cancelled now were not to blame */
 	bool troubled;		       /* that has been said */
+	bool hopeless;		       /* the trouble is that no worker could be started */
 	struct loop_timer again;       /* armed: there was trouble, it is looked at later */
 };
 

@@ -112,8 +112,8 @@ static void test_unknown(void **state)
 		  "\"socket\"?\n" },
 		{ "pool a {\n" C "worker = 3 }", "t.conf:3: unknown key \"worker\" in a pool; did "
 						 "you mean \"workers\"?\n" },
-		{ "pool a {\n" C "queue = q }", "t.conf:3: unknown key \"queue\" in a pool; "
-						"crewd.conf(5) has them all\n" },
+		{ "pool a {\n" C "template = q }", "t.conf:3: unknown key \"template\" in a pool; "
+						   "crewd.conf(5) has them all\n" },
 		{ "workers = 3", "t.conf:1: unknown key \"workers\" outside of pools and queues; "
 				 "crewd.conf(5) has them all\n" },
 		{ "\nqeue \"q\" { a = {1}\n b {} }\nsoket = 1",
