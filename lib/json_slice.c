@@ -14,13 +14,27 @@ static size_t skip_space(struct json_slice s, size_t i)
 	return i;
 }
 
-/* From the opening quote to behind the closing one. */
+static size_t find(struct json_slice s, char c, size_t from, size_t end)
+{
+	const char *at = from < end ? memchr(s.text + from, c, end - from) : NULL;
+
+	return at ? (size_t)(at - s.text) : end;
+}
+
+/* From the opening quote to behind the closing one. Nothing is looked at twice, however many escapes there are. */
 static size_t skip_string(struct json_slice s, size_t i)
 {
-	for (i++; i < s.len && s.text[i] != '"'; i++)
-		if (s.text[i] == '\\')
-			i++;
-	return i < s.len ? i + 1 : s.len;
+	size_t quote = find(s, '"', ++i, s.len);
+
+	for (;;) {
+		i = find(s, '\\', i, quote);
+		if (i >= quote)
+			break;
+		i += 2;
+		if (i > quote) /* that one was escaped */
+			quote = find(s, '"', i, s.len);
+	}
+	return quote < s.len ? quote + 1 : s.len;
 }
 
 /* A number or a word. */
