@@ -125,6 +125,11 @@ static void on_ended(struct task *t, struct task_owner *owner)
 	taskpool_fetched(t);
 }
 
+bool taskpool_feed_owns(const struct task *t)
+{
+	return t->owner && t->owner->ended == on_ended;
+}
+
 /* ---- from an item to a task ------------------------------------------------------------------- */
 
 static struct loan *loan_new(struct taskpool *tp, struct queue_request *r)
@@ -297,7 +302,7 @@ static void withdraw_queued(struct taskpool *tp)
 	{
 		struct task *t = list_entry(e, struct task, link);
 
-		if (t->owner && t->owner->ended == on_ended)
+		if (taskpool_feed_owns(t))
 			taskpool_cancel(t);
 	}
 	tp->feed.withdrawing = false;

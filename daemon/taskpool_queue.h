@@ -17,6 +17,7 @@
 #include "lib/bounds.h"
 #include "lib/list.h"
 
+struct task;
 struct taskpool;
 struct queue_owner;
 
@@ -40,6 +41,8 @@ void taskpool_feed_define(struct taskpool *tp);
 void taskpool_feed_step(struct taskpool *tp);
 /* Items that are there for the taking, as far as that is known. */
 unsigned taskpool_feed_waiting(const struct taskpool *tp);
+/* Whether it has come from a queue. */
+bool taskpool_feed_owns(const struct task *t);
 /* The pool is no more. Tasks of it may be left. */
 void taskpool_feed_gone(struct taskpool *tp);
 /* Neither pool nor tasks are left. */

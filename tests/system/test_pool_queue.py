@@ -1,6 +1,7 @@
 """Pools whose tasks come from a queue, end to end: done once each, and what is left on bad days."""
 
 import json
+import pathlib
 
 from conftest import DEADLINE, WORKERS, until
 
@@ -154,6 +155,18 @@ def test_two_pools_share(crewd):
     until(lambda: queue(crewd)["unfinished"] == 0, "all are done")
     both = first.read_text().splitlines() + second.read_text().splitlines()
     assert sorted(both) == sorted([f"wait {gate}"] * 6 + [f"n {i}" for i in range(500)])
+
+
+def test_the_example(crewd):
+    top = pathlib.Path(__file__).resolve().parents[2] / "conf/examples"
+    crewd.start((top / "queues.conf").read_text().replace("socket = ", "#").replace("state-dir = ", "#"))
+    crewd.ctl("queue", "put", "pictures", "a.png")
+    crewd.ctl("queue", "put", "pictures", "b.png")
+    crewd.ctl("queue", "put", "pictures", "")
+    crewd.ctl("queue", "join", "--timeout", str(DEADLINE), "pictures")
+    said = crewd.ctl("logs", "resize-1").stdout + crewd.ctl("logs", "resize-2").stdout
+    assert "resizing a.png\n" in said and "resizing b.png\n" in said
+    assert everything(crewd, "failed") == [""]
 
 
 # ---- bad items, bad days -----------------------------------------------------------------------------

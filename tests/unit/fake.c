@@ -360,6 +360,8 @@ static void tell_nobody(struct list *hand)
 	{
 		struct task *t = list_entry(e, struct task, link);
 
+		if (taskpool_feed_owns(t)) /* it is crewd's own, and goes with the pool */
+			continue;
 		t->owner = NULL;
 		t->unwanted = true;
 		t->awaited = 0;

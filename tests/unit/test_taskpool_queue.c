@@ -440,6 +440,27 @@ static void no_such_queue(void **state)
 	assert_string_equal(hand_of(1), "b");
 }
 
+/* Of a queue in its memory nothing is left, and the task in hand is nobody's; what comes then is done. */
+static void next_manager_goes_on(void **state)
+{
+	(void)state;
+	begin(1);
+	put("a");
+	put("b");
+	next_manager();
+	q = make_queue("q", &queue_manager, "");
+	put("c");
+	fake_advance(SEC);
+	assert_counts(1, 0, 1); /* the worker still owes an answer */
+	fake_says(pipe_of(1), "A\n");
+	assert_worker(1, WORKER_STOPPING); /* part of a request may be in its pipe */
+	fake_exit(w_of(1), 0);
+	fake_turn();
+	up(1);
+	assert_string_equal(hand_of(1), "c");
+	assert_counts(0, 1, 1);
+}
+
 /* ---- a kind that has to ask somebody, and has no leases --------------------------------------- */
 
 static void begin_null(uint32_t workers)
@@ -650,6 +671,7 @@ int main(void)
 		T(another_queue),
 		T(another_kind_or_none),
 		T(no_such_queue),
+		T(next_manager_goes_on),
 		T(answers_later),
 		T(too_late_for_it),
 		T(away_for_a_while),
