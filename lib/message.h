@@ -32,6 +32,9 @@ struct message_call {
 /* 0; or -1 when the text is no call (then the connection is to be closed), *why says it (static).
  */
 int message_read_call(const char *text, size_t len, struct message_call *call, const char **why);
+/* The same; but long strings that lists have, or that are called `item`, may be empty in the tree: *hollow. */
+int message_read_hollow(const char *text, size_t len, struct message_call *call, bool *hollow,
+			const char **why);
 void message_call_free(struct message_call *call);
 
 struct message_reply {
