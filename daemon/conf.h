@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define CONF_MAGIC   UINT32_C(0x63726577)
-#define CONF_VERSION 3
+#define CONF_VERSION 4
 #define CONF_NO_ID   UINT32_MAX /* uid, gid: not given */
 
 typedef uint32_t conf_off;
@@ -93,6 +93,7 @@ struct conf_pool {
 	uint32_t max_tasks_per_worker; /* 0: no limit */
 	uint32_t prefetch;
 	int64_t result_ttl;
+	conf_off queue; /* name of the queue that tasks come from, too; 0: none */
 };
 
 struct conf_queue {

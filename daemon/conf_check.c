@@ -332,10 +332,24 @@ static void check_shared(struct conf_source *src, const struct conf_entry *q,
 			q->name, CREW_QUEUES_SHARED_MAX);
 }
 
+static void check_pool_queue(struct conf_source *src, struct conf_build *b, uint32_t i)
+{
+	const struct conf_entry *p = conf_source_pool(src, i);
+	const struct conf_given *given = &p->keys[CONF_KEY_QUEUE];
+	const char *name = conf_text(conf_build_head(b), conf_build_pool(b, i)->queue);
+
+	if (name && !given->inherited && !queue_named(b, name))
+		conf_errors_add(src->errors, given->file, given->line,
+				"pool \"%s\": queue = \"%.64s\": there is no queue of that name",
+				p->name, name);
+}
+
 static void check_queues(struct conf_source *src, struct conf_build *b)
 {
 	unsigned shared = 0;
 
+	for (uint32_t i = 0; i < conf_source_pools(src); i++)
+		check_pool_queue(src, b, i);
 	for (uint32_t i = 0; i < src->in[CONF_SECTION_QUEUE].count; i++) {
 		const struct conf_entry *q = &src->in[CONF_SECTION_QUEUE].at[i];
 

@@ -228,6 +228,11 @@ const struct conf_key conf_pool_keys[CONF_POOL_KEYS] = {
 				  .min = MS,
 				  .max = YEAR,
 				  .only = TASKS },
+	[CONF_KEY_QUEUE] = { .name = "queue",
+			     .type = CONF_TYPE_QUEUE_NAME,
+			     .class = CONF_LIVE,
+			     .offset = IN(queue),
+			     .only = TASKS },
 };
 
 #define SHARED (UINT32_C(1) << CONF_QUEUE_SHARED)

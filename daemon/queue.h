@@ -160,12 +160,18 @@ struct queue_owner {
 };
 struct queue_owner *queue_owner_new(void);    /* NULL: no memory */
 void queue_owner_gone(struct queue_owner *o); /* frees it; NULL is fine */
-/* The one item of an answered get that asked for a lease. NULL: no memory (or no owner), the item is back. */
+/* The first item of an answered get; of a kind that has leases it asked for one, so that the item stays on its
+ * books. NULL: no memory (or no owner), what was got is back. */
 const struct queue_lease *queue_lease_new(struct queue_owner *o, struct queue_request *r);
 #define QUEUE_LEASE_NAME 40
 char *queue_lease_name(const struct queue_lease *l, char buf[QUEUE_LEASE_NAME]);
 const struct queue_item *queue_lease_item(const struct queue_lease *l);
 /* The item is done, and its lease over. False: there is no such lease. */
 bool queue_done(const char *lease);
+/* The holder cannot take care of it just now: it is back at the head, as if it had never left. False as above. */
+bool queue_hand_back(const char *lease);
+/* It will never be done, `why` says why for the log: it goes to the queue's dead ones, or is dropped if it has no
+ * queue for them. False as above. */
+bool queue_bury(const char *lease, const char *why);
 
 #endif

@@ -81,12 +81,19 @@ static struct queue_item *lease_end(struct queue_lease *l)
 	return item;
 }
 
-/* Where an item goes that was handed out too often; NULL: it has to stay. */
-static struct queue *letter_box(const struct queue *q, const struct queue_item *item)
+/* Of a kind that has no leases it left the books when it was got. */
+static void off_the_books(struct queue *q, struct queue_item *item)
+{
+	if (item->leased)
+		q->kind->ack(q, item);
+}
+
+/* Where items go that are not done; NULL: there is no such place. */
+static struct queue *letter_box(const struct queue *q)
 {
 	struct queue *dead = *q->set.dead ? queue_find(q->set.dead) : NULL;
 
-	if (item->deliveries < q->set.max_deliveries || !dead || dead == q || dead->leaving)
+	if (!dead || dead == q || dead->leaving)
 		return NULL;
 	return dead->kind->take ? dead : NULL;
 }
@@ -105,25 +112,35 @@ static bool bring(struct queue *dead, const struct queue_item *item)
 	return false;
 }
 
-static void lease_lost(struct queue_lease *l)
+/* False: it cannot be taken there now, and is the caller's. */
+static bool to_the_dead(struct queue *q, struct queue_item *item, struct queue *dead)
 {
-	struct queue *q = l->queue, *dead = letter_box(q, l->item);
-	struct queue_item *item = lease_end(l);
-
-	if (!dead || !bring(dead, item)) {
-		q->kind->back(q, item);
-		queue_stirred(q);
-		return;
-	}
-	log_warning(q->name, "an item was taken %u times and never done, it goes to queue %s",
-		    item->deliveries, dead->name);
-	if (q->kind->moved)
+	if (!bring(dead, item))
+		return false;
+	if (item->leased && q->kind->moved)
 		q->kind->moved(q, item, dead);
 	else
-		q->kind->ack(q, item);
+		off_the_books(q, item);
 	free(item);
 	queue_stirred(q);
 	queue_stirred(dead);
+	return true;
+}
+
+static void lease_lost(struct queue_lease *l)
+{
+	struct queue *q = l->queue, *dead = letter_box(q);
+	struct queue_item *item = lease_end(l);
+	unsigned deliveries = item->deliveries;
+
+	if (dead && deliveries >= q->set.max_deliveries && to_the_dead(q, item, dead)) {
+		log_warning(q->name,
+			    "an item was taken %u times and never done, it goes to queue %s",
+			    deliveries, dead->name);
+		return;
+	}
+	q->kind->back(q, item);
+	queue_stirred(q);
 }
 
 void queue_owner_gone(struct queue_owner *o)
@@ -151,16 +168,58 @@ static struct queue_lease *lease_named(const char *name)
 	return NULL;
 }
 
-bool queue_done(const char *lease)
+/* It is over, and its item the caller's; NULL: there is no such lease. */
+static struct queue_item *lease_take(const char *name, struct queue **q)
 {
-	struct queue_lease *l = lease_named(lease);
-	struct queue *q = l ? l->queue : NULL;
-	struct queue_item *item;
+	struct queue_lease *l = lease_named(name);
 
 	if (!l)
+		return NULL;
+	*q = l->queue;
+	return lease_end(l);
+}
+
+bool queue_done(const char *lease)
+{
+	struct queue *q;
+	struct queue_item *item = lease_take(lease, &q);
+
+	if (!item)
 		return false;
-	item = lease_end(l);
-	q->kind->ack(q, item);
+	off_the_books(q, item);
+	free(item);
+	queue_stirred(q);
+	return true;
+}
+
+bool queue_hand_back(const char *lease)
+{
+	struct queue *q;
+	struct queue_item *item = lease_take(lease, &q);
+
+	if (!item)
+		return false;
+	item->deliveries--;
+	q->kind->back(q, item);
+	queue_stirred(q);
+	return true;
+}
+
+bool queue_bury(const char *lease, const char *why)
+{
+	struct queue *q, *dead;
+	struct queue_item *item = lease_take(lease, &q);
+
+	if (!item)
+		return false;
+	dead = letter_box(q);
+	log_warning(q->name, "%s: it %s%s", why, dead ? "goes to queue " : "is dropped",
+		    dead ? dead->name : "");
+	if (dead && to_the_dead(q, item, dead))
+		return true;
+	if (dead)
+		log_error(q->name, "queue %s cannot take it: it is dropped", dead->name);
+	off_the_books(q, item);
 	free(item);
 	queue_stirred(q);
 	return true;
@@ -176,7 +235,7 @@ void queue_leases_end(struct queue *q)
 			q->kind->back(q, item);
 			continue;
 		}
-		q->kind->ack(q, item);
+		off_the_books(q, item);
 		free(item);
 	}
 }

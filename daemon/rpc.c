@@ -368,6 +368,19 @@ static bool takes_text(const struct rpc_call *call)
 	return m && m->by_text;
 }
 
+/* Items of queues may be long, and are taken by their text. */
+static int read_call(const char *text, size_t len, struct rpc_call *call, const char **why)
+{
+	bool hollow;
+
+	if (message_read_hollow(text, len, &call->message, &hollow, why) < 0)
+		return -1;
+	if (!hollow || takes_text(call))
+		return 0;
+	message_call_free(&call->message);
+	return message_read_call(text, len, &call->message, why);
+}
+
 bool rpc_dispatch(struct conn *conn, const char *text, size_t len)
 {
 	struct rpc_call *call;
@@ -377,7 +390,7 @@ bool rpc_dispatch(struct conn *conn, const char *text, size_t len)
 	call = call_new(conn);
 	if (!call)
 		return false;
-	if (message_read_call(text, len, &call->message, &why) < 0) {
+	if (read_call(text, len, call, &why) < 0) {
 		log_debug("control", "a client's call is malformed: %s", why);
 		call_free(call);
 		return false;

@@ -16,6 +16,10 @@ static void write_tasks(struct json_writer *json, const struct taskpool *tp)
 	jw_string(json, tp->kind->name);
 	jw_key(json, "gate");
 	jw_string(json, taskpool_gate_name(tp->gate));
+	if (*tp->feed.queue) {
+		jw_key(json, "queue");
+		jw_string(json, tp->feed.queue);
+	}
 	write_count(json, "queued", tp->queued);
 	write_count(json, "inHand", tp->in_hand);
 	write_count(json, "accepted", tp->accepted);

@@ -55,7 +55,7 @@ void rpc_refused(struct rpc_call *call, const struct taskpool *tp, enum taskpool
  */
 
 /* What Apply and ApplyAsync take. False: it has replied. */
-static bool read_request(struct rpc_call *call, struct rpc_request *q, struct taskpool **tp,
+static bool read_request(struct rpc_call *call, struct task_read *q, struct taskpool **tp,
 			 int64_t *timeout, bool *limited)
 {
 	struct params *p = &call->params;
@@ -73,7 +73,7 @@ static bool read_request(struct rpc_call *call, struct rpc_request *q, struct ta
 	*tp = rpc_taskpool(call, name);
 	if (!*tp)
 		return false;
-	if (rpc_request_make(q, (*tp)->kind, false))
+	if (task_read_given(q, (*tp)->kind, false))
 		return true;
 	rpc_invalid(call, q->parameter, q->why);
 	return false;
@@ -145,7 +145,7 @@ static struct applied *applied_new(struct rpc_call *call)
 }
 
 /* It may have ended already: then the call has been replied to. */
-static void wait_for_own(struct rpc_call *call, struct taskpool *tp, const struct rpc_request *q,
+static void wait_for_own(struct rpc_call *call, struct taskpool *tp, const struct task_read *q,
 			 bool limited, int64_t timeout)
 {
 	struct applied *a = applied_new(call);
@@ -170,7 +170,7 @@ static void wait_for_own(struct rpc_call *call, struct taskpool *tp, const struc
 }
 
 /* Nobody waits for it, nobody can ask for it. */
-static void submit_for_nobody(struct taskpool *tp, const struct rpc_request *q)
+static void submit_for_nobody(struct taskpool *tp, const struct task_read *q)
 {
 	struct task *t;
 	const char *why;
@@ -181,7 +181,7 @@ static void submit_for_nobody(struct taskpool *tp, const struct rpc_request *q)
 
 static void apply(struct rpc_call *call)
 {
-	struct rpc_request q = { 0 };
+	struct task_read q = { 0 };
 	struct taskpool *tp;
 	int64_t timeout = 0;
 	bool limited = false;
@@ -194,7 +194,7 @@ static void apply(struct rpc_call *call)
 			wait_for_own(call, tp, &q, limited, timeout);
 		}
 	}
-	rpc_request_free(&q);
+	task_read_free(&q);
 }
 
 static void reply_id(struct rpc_call *call, const struct task *t)
@@ -211,7 +211,7 @@ static void reply_id(struct rpc_call *call, const struct task *t)
 
 static void apply_async(struct rpc_call *call)
 {
-	struct rpc_request q = { 0 };
+	struct task_read q = { 0 };
 	enum taskpool_error e;
 	struct taskpool *tp;
 	struct task *t;
@@ -224,7 +224,7 @@ static void apply_async(struct rpc_call *call)
 		else
 			rpc_refused(call, tp, e, why);
 	}
-	rpc_request_free(&q);
+	task_read_free(&q);
 }
 
 /* ---- Result, Cancel ---------------------------------------------------------------------------

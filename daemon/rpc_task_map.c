@@ -108,20 +108,20 @@ static size_t window(const struct taskpool *tp)
 /* One more. False: not now. */
 static bool give_next(struct map *map, struct taskpool *tp)
 {
-	struct rpc_request q = { 0 };
+	struct task_read q = { 0 };
 	struct task *t = NULL;
 	size_t i = map->next;
 
-	if (!rpc_request_element(&q, tp->kind, json_at(map->tasks, i), false)) {
+	if (!task_read_element(&q, tp->kind, json_at(map->tasks, i), false)) {
 		map->refused = TASKPOOL_SHUT; /* its kind of tasks has changed meanwhile */
 		map->why = q.why;
-		rpc_request_free(&q);
+		task_read_free(&q);
 		return false;
 	}
 	map->under_way++;
 	map->last_ended = SIZE_MAX;
 	map->refused = taskpool_submit(tp, &q.r, &map->owner, (uint32_t)i, &t, &map->why);
-	rpc_request_free(&q);
+	task_read_free(&q);
 	if (map->refused != TASKPOOL_OK) {
 		map->under_way--;
 		if (map->refused == TASKPOOL_FULL) /* it is a matter of time */
@@ -230,11 +230,11 @@ static struct map *map_new(struct rpc_call *call, struct json_t *tasks, const ch
 static bool check_all(struct rpc_call *call, const struct taskpool *tp, const struct json_t *tasks)
 {
 	for (size_t i = 0; i < json_count(tasks); i++) {
-		struct rpc_request q = { 0 };
-		bool ok = rpc_request_element(&q, tp->kind, json_at(tasks, i), true);
+		struct task_read q = { 0 };
+		bool ok = task_read_element(&q, tp->kind, json_at(tasks, i), true);
 		char why[192];
 
-		rpc_request_free(&q);
+		task_read_free(&q);
 		if (ok)
 			continue;
 		snprintf(why, sizeof(why),

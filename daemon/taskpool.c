@@ -80,9 +80,12 @@ static unsigned coming(const struct taskpool *tp)
 
 static void grow(struct taskpool *tp)
 {
-	unsigned size = clamped(tp, tp->size), more = tp->queued;
+	unsigned size = clamped(tp, tp->size), more;
 
-	if (tp->kind->per_task || !tp->queued || size >= most(tp) || coming(tp) >= tp->queued)
+	if (tp->kind->per_task || !tp->queued || size >= most(tp))
+		return;
+	more = tp->queued + taskpool_feed_waiting(tp);
+	if (coming(tp) >= more)
 		return;
 	more -= coming(tp);
 	resize(tp, more < most(tp) - size ? size + more : most(tp));
@@ -163,6 +166,46 @@ static struct runner *next_runner(struct taskpool *tp)
 		if (tp->idle[i])
 			return runner_of(tp, i * 64 + (unsigned)__builtin_ctzll(tp->idle[i]) + 1);
 	return list_empty(&tp->room) ? NULL : list_entry(tp->room.next, struct runner, room);
+}
+
+/* Counted until there are enough. */
+static unsigned hands(const struct taskpool *tp, unsigned enough)
+{
+	unsigned n = 0, ahead = tp->kind->per_task ? 1 : def(tp)->prefetch;
+
+	for (unsigned i = 0; i < tp->idle_words && n < enough; i++)
+		n += (unsigned)__builtin_popcountll(tp->idle[i]) * ahead;
+	for (const struct list *e = tp->room.next; e != &tp->room && n < enough; e = e->next) {
+		unsigned count = list_entry(e, const struct runner, room)->count;
+
+		n += count < ahead ? ahead - count : 0;
+	}
+	return n;
+}
+
+static bool may_grow(const struct taskpool *tp)
+{
+	return !tp->kind->per_task && clamped(tp, tp->size) < most(tp) &&
+	       pool_may_start(tp->pool, NULL);
+}
+
+unsigned taskpool_room(const struct taskpool *tp, unsigned enough, bool grow)
+{
+	const char *why;
+	unsigned n;
+
+	if (taskpool_accepts(tp, &why) != TASKPOOL_OK || !may_give(tp))
+		return 0;
+	n = hands(tp, tp->queued + enough);
+	if (n > tp->queued)
+		return n - tp->queued < enough ? n - tp->queued : enough;
+	return grow && !tp->queued && may_grow(tp);
+}
+
+bool taskpool_is_halted(const struct taskpool *tp)
+{
+	return tp->gate == TASKPOOL_OPEN && !tp->pool->removed &&
+	       (!tp->pool->wanted || most(tp) == 0);
 }
 
 /* Those are found again when something else has ended. */
@@ -273,6 +316,7 @@ static void free_if_unused(struct taskpool *tp)
 	if (tp->pool || tp->tasks)
 		return;
 	loop_timer_off(&tp->expire);
+	taskpool_feed_free(tp);
 	free(tp->idle);
 	free(tp);
 }
@@ -673,6 +717,7 @@ void taskpool_step(struct taskpool *tp)
 	grow(tp);
 	if (tp->queued && is_dead(tp))
 		fail_queued(tp);
+	taskpool_feed_step(tp);
 	end_when_done(tp);
 	if (tp->pool->removed)
 		tp->pool->resize = true;
@@ -759,6 +804,7 @@ static struct taskpool *taskpool_new(struct pool *p)
 	list_init(&tp->queue);
 	list_init(&tp->room);
 	list_init(&tp->results);
+	taskpool_feed_init(tp);
 	return tp;
 }
 
@@ -778,6 +824,7 @@ void taskpool_gone(struct pool *p)
 	tp->gate = TASKPOOL_TERMINATED;
 	abandon_all(p);
 	end_all_queued(tp, TASK_CANCELLED, NULL);
+	taskpool_feed_gone(tp);
 	loop_timer_off(&tp->shrink);
 	loop_timer_off(&tp->again);
 	p->tasks = NULL;
@@ -814,6 +861,7 @@ void taskpool_define(struct pool *p)
 	set_ttl(p->tasks, p->def->result_ttl);
 	if (p->tasks->kind != kind)
 		change_kind(p->tasks, kind);
+	taskpool_feed_define(p->tasks);
 	for (unsigned i = 0; i < p->count; i++) {
 		if (!p->workers[i])
 			continue;

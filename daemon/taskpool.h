@@ -16,6 +16,7 @@
 #include "daemon/runner.h"
 #include "daemon/task.h"
 #include "daemon/task_kind.h"
+#include "daemon/taskpool_queue.h"
 
 /* enum name, text in the protocol */
 #define TASKPOOL_GATES(X)                                                                          \
@@ -52,6 +53,7 @@ struct taskpool {
 	bool starved; /* that has been said */
 	struct loop_timer
 		again; /* armed: a task could not be given, for want of memory or descriptors */
+	struct taskpool_feed feed;
 };
 
 /* Upward talk; set once. */
@@ -105,6 +107,13 @@ void taskpool_restore(struct taskpool *tp, enum taskpool_gate gate);
 void taskpool_recovered(struct taskpool *tp);
 /* Stops or restarts a worker when it has nothing in hand. */
 void taskpool_release(struct worker *w, enum runner_then then);
+
+/* ---- for taskpool_queue.c ---- */
+/* How many tasks from elsewhere its workers could begin now, up to `enough`; with `grow`, or one, when that is what
+ * makes it grow. */
+unsigned taskpool_room(const struct taskpool *tp, unsigned enough, bool grow);
+/* Nobody is to work on what waits for now, though the pool is open. */
+bool taskpool_is_halted(const struct taskpool *tp);
 
 /* ---- for runner.c ---- */
 void taskpool_end_task(struct task *t, enum task_state state);

@@ -14,13 +14,27 @@ static size_t skip_space(struct json_slice s, size_t i)
 	return i;
 }
 
-/* From the opening quote to behind the closing one. */
+static size_t find(struct json_slice s, char c, size_t from, size_t end)
+{
+	const char *at = from < end ? memchr(s.text + from, c, end - from) : NULL;
+
+	return at ? (size_t)(at - s.text) : end;
+}
+
+/* From the opening quote to behind the closing one. Nothing is looked at twice, however many escapes there are. */
 static size_t skip_string(struct json_slice s, size_t i)
 {
-	for (i++; i < s.len && s.text[i] != '"'; i++)
-		if (s.text[i] == '\\')
-			i++;
-	return i < s.len ? i + 1 : s.len;
+	size_t quote = find(s, '"', ++i, s.len);
+
+	for (;;) {
+		i = find(s, '\\', i, quote);
+		if (i >= quote)
+			break;
+		i += 2;
+		if (i > quote) /* that one was escaped */
+			quote = find(s, '"', i, s.len);
+	}
+	return quote < s.len ? quote + 1 : s.len;
 }
 
 /* A number or a word. */
@@ -178,4 +192,54 @@ void json_slice_numbers(struct json_slice slice, void (*each)(size_t at, size_t 
 				each(i, end - i, arg);
 		i = end;
 	}
+}
+
+/* Whether the string between the quotes is right as it stands, and stands for itself. */
+static bool is_plain_text(const char *text, size_t len)
+{
+	unsigned char odd = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		odd |= c < 0x20 || c > 0x7e || c == '\\';
+	}
+	return !odd;
+}
+
+/* A string that ends before `end` is no key, and what stands before it is a bracket, a comma or that key. */
+static bool is_in_place(struct json_slice s, char before, bool keyed, size_t end)
+{
+	size_t i = skip_space(s, end);
+
+	return (i >= s.len || s.text[i] != ':') &&
+	       (before == '[' || before == ',' || (before == ':' && keyed));
+}
+
+size_t json_slice_hollow(struct json_slice slice, const char *key, size_t longest, char *to)
+{
+	size_t used = 0, from = 0;
+	bool keyed = false;
+	char before = 0;
+
+	for (size_t i = 0; i < slice.len;) {
+		size_t begin = i, end;
+
+		if (slice.text[i] != '"') {
+			before = is_space(slice.text[i]) ? before : slice.text[i];
+			i++;
+			continue;
+		}
+		i = end = skip_string(slice, i);
+		if (end - begin > longest + 2 && is_in_place(slice, before, keyed, end) &&
+		    is_plain_text(slice.text + begin + 1, end - begin - 2)) {
+			memcpy(to + used, slice.text + from, begin + 1 - from);
+			used += begin + 1 - from;
+			from = end - 1;
+		}
+		keyed = is_key((struct json_slice){ slice.text + begin, end - begin }, key);
+		before = '"';
+	}
+	memcpy(to + used, slice.text + from, slice.len - from);
+	return used + slice.len - from;
 }

@@ -21,6 +21,10 @@ bool json_slice_member(struct json_slice object, const char *key, struct json_sl
 bool json_slice_next(struct json_slice array, size_t *at, struct json_slice *element);
 /* Copies it without the white space between its parts; `to` has room for slice.len. Returns its length. */
 size_t json_slice_compact(struct json_slice slice, char *to);
+/* Copies it with strings emptied that are longer than `longest`, of ASCII without escapes, and elements of arrays or
+ * members called `key`: the copy is JSON if and only if the text is, with all else where it was. Whoever takes such
+ * values by their text need not have them parsed. `to` has room for slice.len. Returns its length. */
+size_t json_slice_hollow(struct json_slice slice, const char *key, size_t longest, char *to);
 /* Calls `each` for every number. */
 void json_slice_numbers(struct json_slice slice, void (*each)(size_t at, size_t len, void *arg),
 			void *arg);

@@ -12,6 +12,7 @@
 #include "lib/clock.h"
 #include "lib/json_plain.h"
 
+#define HOLLOW_FROM 256 /* strings longer than this; shorter ones cost less than the copy */
 #define SECONDS_MAX 9007199254.0 /* keeps microseconds within 2^53 */
 
 /* ---- reading whole messages ------------------------------------------------------------------- */
@@ -192,19 +193,44 @@ static const char *take_call(struct message_call *call)
 	return NULL;
 }
 
-int message_read_call(const char *text, size_t len, struct message_call *call, const char **why)
+/* `text` is what is parsed, `whole` what has come. */
+static int read_call(struct json_slice text, struct json_slice whole, struct message_call *call,
+		     const char **why)
 {
 	memset(call, 0, sizeof(*call));
 	/* Strings with U+0000 are for readers of parameters to refuse. */
-	call->root = parse(text, len, JSON_ALLOW_NUL, &call->overflow, why);
+	call->root = parse(text.text, text.len, JSON_ALLOW_NUL, &call->overflow, why);
 	if (!call->root)
 		return -1;
-	call->text = (struct json_slice){ text, len };
+	call->text = whole;
 	*why = take_call(call);
 	if (!*why)
 		return 0;
 	message_call_free(call);
 	return -1;
+}
+
+int message_read_call(const char *text, size_t len, struct message_call *call, const char **why)
+{
+	struct json_slice whole = { text, len };
+
+	return read_call(whole, whole, call, why);
+}
+
+int message_read_hollow(const char *text, size_t len, struct message_call *call, bool *hollow,
+			const char **why)
+{
+	struct json_slice whole = { text, len }, rest = whole;
+	char *copy = len > HOLLOW_FROM && len <= CREW_MESSAGE_MAX ? malloc(len) : NULL;
+	int done;
+
+	if (copy)
+		rest = (struct json_slice){ copy,
+					    json_slice_hollow(whole, "item", HOLLOW_FROM, copy) };
+	*hollow = rest.len != len;
+	done = read_call(rest, whole, call, why);
+	free(copy);
+	return done;
 }
 
 void message_call_free(struct message_call *call)
@@ -664,6 +690,7 @@ static json_t *read_value(const char *text, size_t len, int spare, size_t flags,
 	json_error_t error;
 	json_t *value;
 
+	*overflow = false;
 	*why = "nested too deeply";
 	if (!nesting_ok(text, len, CREW_NESTING_MAX - spare))
 		return NULL;
@@ -681,6 +708,18 @@ struct json_t *json_read(const char *text, size_t len, int spare, const char **w
 {
 	bool overflow;
 	json_t *value = read_value(text, len, spare, 0, &overflow, why);
+
+	if (!overflow)
+		return value;
+	json_decref(value);
+	return NULL;
+}
+
+struct json_t *json_read_back(const char *text, size_t len)
+{
+	bool overflow;
+	const char *why;
+	json_t *value = read_value(text, len, 0, JSON_ALLOW_NUL, &overflow, &why);
 
 	if (!overflow)
 		return value;

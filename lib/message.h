@@ -32,6 +32,9 @@ struct message_call {
 /* 0; or -1 when the text is no call (then the connection is to be closed), *why says it (static).
  */
 int message_read_call(const char *text, size_t len, struct message_call *call, const char **why);
+/* The same; but long strings that lists have, or that are called `item`, may be empty in the tree: *hollow. */
+int message_read_hollow(const char *text, size_t len, struct message_call *call, bool *hollow,
+			const char **why);
 void message_call_free(struct message_call *call);
 
 struct message_reply {
@@ -142,6 +145,9 @@ char *json_text(const struct json_t *value);
 /* A value that a user wrote, to be put into a call `spare` levels deep. To be freed; or NULL, *why says what is
  * wrong (until the next call). */
 struct json_t *json_read(const char *text, size_t len, int spare, const char **why);
+/* A value out of a call that was read before: its strings may have NUL inside. NULL: one of its numbers is too
+ * large for the tree, or there is no memory. */
+struct json_t *json_read_back(const char *text, size_t len);
 void json_free(struct json_t *value); /* NULL is fine */
 /* Whether it is a value, whatever the size of its numbers; else *why as above. */
 bool json_valid(const char *text, size_t len, int spare, const char **why);

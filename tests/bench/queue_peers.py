@@ -57,9 +57,11 @@ def bounded():
 
 def main():
     size, seconds = int(sys.argv[1]), float(sys.argv[2])
-    for name, kind in (("Queue", bounded), ("SimpleQueue", multiprocessing.SimpleQueue)):
-        print(name, flow(kind, size, seconds), flush=True)
-        print(name, "trip", *trips(kind, size), flush=True)
+    with multiprocessing.Manager() as manager:
+        for name, kind in (("Queue", bounded), ("SimpleQueue", multiprocessing.SimpleQueue),
+                           ("Manager().Queue", lambda: manager.Queue(1000))):
+            print(name, flow(kind, size, seconds), flush=True)
+            print(name, "trip", *trips(kind, size), flush=True)
 
 
 if __name__ == "__main__":

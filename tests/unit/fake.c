@@ -360,6 +360,8 @@ static void tell_nobody(struct list *hand)
 	{
 		struct task *t = list_entry(e, struct task, link);
 
+		if (taskpool_feed_owns(t)) /* it is crewd's own, and goes with the pool */
+			continue;
 		t->owner = NULL;
 		t->unwanted = true;
 		t->awaited = 0;
@@ -385,15 +387,17 @@ static void forget_callers(void)
 void fake_manager_dies(void)
 {
 	static uint32_t owed[CREW_WORKERS_MAX];
-	bool dirty = false;
+	bool dirty = false, began = crew_conf() != NULL;
 
 	for (unsigned i = 0; i < used; i++) {
 		owed[i] = ledger_owed(i, &dirty) * 2;
 		owed[i] += dirty;
 	}
-	if (crew_conf())
+	if (began)
 		forget_callers();
 	crew_close();
+	if (began)
+		queue_close();
 	for (unsigned i = 0; i < used; i++)
 		ledger_set_owed(i, owed[i] / 2, owed[i] & 1);
 	expire_results();

@@ -55,6 +55,7 @@ static void describe(struct conf_build *b)
 	uint32_t i = 0;
 
 	if (!setup.absent) {
+		conf_off queue = setup.queue ? conf_build_text(b, setup.queue) : 0;
 		struct conf_list after = { 0 };
 
 		describe_plain(b, i, "p");
@@ -64,6 +65,7 @@ static void describe(struct conf_build *b)
 		conf_build_pool(b, i)->workers = setup.workers;
 		if (!setup.plain)
 			describe_tasks(conf_build_pool(b, i));
+		conf_build_pool(b, i)->queue = setup.plain ? 0 : queue;
 		i++;
 	}
 	if (setup.after || setup.absent)

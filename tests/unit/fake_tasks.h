@@ -14,6 +14,7 @@ struct pool_setup {
 	uint32_t restart_limit;
 	bool no_autostart, absent;
 	const char *after; /* a pool without tasks, defined too */
+	const char *queue; /* its tasks come from there, too */
 	bool plain;	   /* "p" has no tasks, and restarts always */
 };
 extern struct pool_setup setup;

@@ -63,6 +63,7 @@ static const char every_key[] =
 	"  max-tasks-per-worker = 7\n"
 	"  prefetch = 100000\n"
 	"  result-ttl = \"1d 1ms\"\n"
+	"  queue = orders\n"
 	"}\n"
 	"queue \"orders\" {\n"
 	"  kind = manager\n"
@@ -100,7 +101,7 @@ static void test_queue_values(void **state)
 	assert_int_equal(c->queue_count, 2);
 	assert_string_equal(conf_text(c, q->name), "orders");
 	assert_string_equal(conf_text(c, q->file), "t.conf");
-	assert_int_equal(q->line, 48);
+	assert_int_equal(q->line, 49);
 	assert_int_equal(q->kind, CONF_QUEUE_MANAGER);
 	assert_int_equal(q->maxsize, 1000);
 	assert_int_equal(q->max_bytes, 2 << 20);
@@ -223,6 +224,7 @@ static void test_task_values(void **state)
 	assert_int_equal(p->max_tasks_per_worker, 7);
 	assert_int_equal(p->prefetch, 100000);
 	assert_int_equal(p->result_ttl, 86400 * USEC_PER_SEC + 1000);
+	assert_string_equal(conf_text(c, p->queue), "orders");
 	free(c);
 	c = files_conf("pool a { command = {\"x\"} tasks = jsonrpc }\n"
 		       "pool b { command = {\"x\"} tasks = \"exec\" }\n");
@@ -241,6 +243,7 @@ static void has_task_defaults(const struct conf_pool *p)
 	assert_int_equal(p->max_tasks_per_worker, 0);
 	assert_int_equal(p->prefetch, 1);
 	assert_int_equal(p->result_ttl, 300 * USEC_PER_SEC);
+	assert_int_equal(p->queue, 0);
 }
 
 /* What is inherited and of no use is as if it had not been given. */

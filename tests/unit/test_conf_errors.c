@@ -112,8 +112,8 @@ static void test_unknown(void **state)
 		  "\"socket\"?\n" },
 		{ "pool a {\n" C "worker = 3 }", "t.conf:3: unknown key \"worker\" in a pool; did "
 						 "you mean \"workers\"?\n" },
-		{ "pool a {\n" C "queue = q }", "t.conf:3: unknown key \"queue\" in a pool; "
-						"crewd.conf(5) has them all\n" },
+		{ "pool a {\n" C "template = q }", "t.conf:3: unknown key \"template\" in a pool; "
+						   "crewd.conf(5) has them all\n" },
 		{ "workers = 3", "t.conf:1: unknown key \"workers\" outside of pools and queues; "
 				 "crewd.conf(5) has them all\n" },
 		{ "\nqeue \"q\" { a = {1}\n b {} }\nsoket = 1",
@@ -273,6 +273,11 @@ static void test_keys_without_use(void **state)
 	check_key("task-timeout = off", "task-timeout = \"off\": " ALL);
 	check_key("retries = 0", "retries = \"0\": " ALL);
 	check_key("result-ttl = 5min", "result-ttl = \"5min\": " ALL);
+	check_key("queue = q", "queue = \"q\": " ALL);
+	check_key("tasks = exec queue = nowhere",
+		  "queue = \"nowhere\": there is no queue of that name");
+	check_key("tasks = lines queue = \"a b\"",
+		  "queue = \"a b\": must be a queue's name: 1 to 64 of A-Z a-z 0-9 _ . -");
 	check_key("tasks = exec min-workers = 1", "min-workers = \"1\": " EACH);
 	check_key("tasks = exec idle-timeout = 60s", "idle-timeout = \"60s\": " EACH);
 	check_key("tasks = exec max-tasks-per-worker = 1", "max-tasks-per-worker = \"1\": " EACH);

@@ -114,6 +114,7 @@ static const struct {
 	{ CONF_KEY_MAX_TASKS_PER_WORKER, "max-tasks-per-worker = 1", true },
 	{ CONF_KEY_PREFETCH, "prefetch = 2", true },
 	{ CONF_KEY_RESULT_TTL, "result-ttl = 1s", true },
+	{ CONF_KEY_QUEUE, "queue = q", true },
 };
 
 static void change_one(unsigned i)
@@ -123,10 +124,10 @@ static void change_one(unsigned i)
 	struct conf *was, *now;
 	char text[512], expected[128];
 
-	snprintf(text, sizeof(text), "pool b { " BASE "} pool a { " BASE "%s }", with);
+	snprintf(text, sizeof(text), "queue q {} pool b { " BASE "} pool a { " BASE "%s }", with);
 	was = files_conf(text);
 	/* The key's own line in the place of what the base says, if it does. */
-	snprintf(text, sizeof(text), "pool b { " BASE "} pool a { %s %s %s %s %s }",
+	snprintf(text, sizeof(text), "queue q {} pool b { " BASE "} pool a { %s %s %s %s %s }",
 		 changes[i].text, with,
 		 changes[i].key == CONF_KEY_COMMAND ? "" : "command = {\"x\"}",
 		 changes[i].key == CONF_KEY_RESTART_DELAY ? "" : "restart-delay = 1ms",

@@ -223,6 +223,8 @@ static void test_each_check_of_tasks(void **state)
 	REFUSED_OF(2, p->prefetch = CREW_PREFETCH_MAX + 1);
 	REFUSED_OF(2, p->result_ttl = 0);
 	REFUSED_OF(2, p->result_ttl = INT64_MAX);
+	REFUSED_OF(2, p->queue = c->size);
+	REFUSED_OF(2, p->queue = c->size - 1);
 }
 
 #define REFUSED_QUEUE(change)                                                                      \

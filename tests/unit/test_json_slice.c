@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "lib/json_slice.h"
+#include "lib/message.h"
 
 /* A copy that ends where it is said to, so that a sanitizer sees who reads on. */
 static struct json_slice copy(const char *text)
@@ -113,6 +114,57 @@ static void test_compact(void **state)
 	compact_is("", "");
 }
 
+static void hollow_is(const char *text, const char *expected)
+{
+	struct json_slice s = copy(text);
+	char to[200];
+	size_t len = json_slice_hollow(s, "item", 4, to);
+
+	assert_int_equal(len, strlen(expected));
+	assert_memory_equal(to, expected, len);
+	drop(s);
+}
+
+static void test_hollow(void **state)
+{
+	(void)state;
+	hollow_is("[\"12345\",\"1234\" , \"123456\"]", "[\"\",\"1234\" , \"\"]");
+	hollow_is("{\"item\" : \"12345\",\"other\":\"12345\"}",
+		  "{\"item\" : \"\",\"other\":\"12345\"}");
+	hollow_is("{\"item\":{\"longer\":\"12345\",\"longest\" :1}}",
+		  "{\"item\":{\"longer\":\"12345\",\"longest\" :1}}");
+	hollow_is("[\"1234\\n\",\"1234\x80\",\"1234\t\"]", "[\"1234\\n\",\"1234\x80\",\"1234\t\"]");
+	hollow_is("\"12345\"", "\"12345\"");
+	hollow_is("", "");
+}
+
+/* Cut anywhere, and with any byte in any place: the copy is right if and only if the text is. */
+static void test_hollow_is_as_right_as_the_text(void **state)
+{
+	static const char text[] = "{\"a\":[\"12345\",\"x\\ny\"],\"item\":\"12345\",\"12345\":"
+				   "\"67890\",\"123\":[1,\"67890\"]}";
+	static const char bytes[] = "{}[]\",:\\u0 -1\x80\t";
+	char to[sizeof(text)];
+	const char *why;
+
+	(void)state;
+	for (size_t len = 1; len < sizeof(text); len++) {
+		for (size_t change = 0; change < len * sizeof(bytes); change++) {
+			struct json_slice s = copy(text);
+			size_t hollow;
+
+			((char *)(uintptr_t)s.text)[change / sizeof(bytes)] =
+				bytes[change % sizeof(bytes)];
+			s.len = len;
+			hollow = json_slice_hollow(s, "item", 4, to);
+			assert_true(hollow <= len);
+			assert_int_equal(json_valid(to, hollow, 0, &why),
+					 json_valid(s.text, len, 0, &why));
+			drop(s);
+		}
+	}
+}
+
 static void note(size_t at, size_t len, void *arg)
 {
 	char *said = arg;
@@ -168,6 +220,8 @@ int main(void)
 		cmocka_unit_test(test_keys_with_escapes),
 		cmocka_unit_test(test_elements),
 		cmocka_unit_test(test_compact),
+		cmocka_unit_test(test_hollow),
+		cmocka_unit_test(test_hollow_is_as_right_as_the_text),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_no_text_makes_it_read_outside),
 	};

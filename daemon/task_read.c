@@ -1,17 +1,18 @@
-/* Requests for tasks, as they stand in messages. */
+#include "daemon/task_read.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include "daemon/rpc_task.h"
 #include "lib/bounds.h"
+#include "lib/message.h"
 
-static bool is_wrong(struct rpc_request *q, const char *parameter, const char *why)
+static bool is_wrong(struct task_read *q, const char *parameter, const char *why)
 {
 	q->parameter = parameter;
 	q->why = why;
 	return false;
 }
 
-static bool take_strings(struct rpc_request *q)
+static bool take_strings(struct task_read *q)
 {
 	size_t n = json_count(q->given_args);
 
@@ -31,7 +32,7 @@ static bool take_strings(struct rpc_request *q)
 }
 
 /* JSON-RPC knows one `params`: the args as an array, or what was given as such. */
-static bool take_params(struct rpc_request *q, bool dry)
+static bool take_params(struct task_read *q, bool dry)
 {
 	const struct json_t *given = q->given_params ? q->given_params : q->given_args;
 
@@ -49,7 +50,7 @@ static bool take_params(struct rpc_request *q, bool dry)
 	return true;
 }
 
-bool rpc_request_make(struct rpc_request *q, const struct task_kind *kind, bool dry)
+bool task_read_given(struct task_read *q, const struct task_kind *kind, bool dry)
 {
 	if (q->given_args && !json_is_list(q->given_args))
 		return is_wrong(q, "args", "a list");
@@ -64,14 +65,15 @@ bool rpc_request_make(struct rpc_request *q, const struct task_kind *kind, bool 
 	return kind->check(&q->r, &q->parameter, &q->why) == 0;
 }
 
-void rpc_request_free(struct rpc_request *q)
+void task_read_free(struct task_read *q)
 {
 	free(q->args);
 	free(q->params);
+	json_free(q->root);
 }
 
 /* The members of an element that is an object, none but those. */
-static bool take_members(struct rpc_request *q, const struct json_t *element)
+static bool take_members(struct task_read *q, const struct json_t *element)
 {
 	const struct json_t *input = json_get(element, "input"), *method;
 	size_t known = 0;
@@ -92,8 +94,8 @@ static bool take_members(struct rpc_request *q, const struct json_t *element)
 	return true;
 }
 
-bool rpc_request_element(struct rpc_request *q, const struct task_kind *kind,
-			 const struct json_t *element, bool dry)
+bool task_read_element(struct task_read *q, const struct task_kind *kind,
+		       const struct json_t *element, bool dry)
 {
 	/* The usual case is spared a list of one. */
 	if (json_is_plain(element) && !kind->json) {
@@ -112,5 +114,13 @@ bool rpc_request_element(struct rpc_request *q, const struct task_kind *kind,
 				kind->json ? "arrays, or objects with method"
 					   : "strings without NUL, arrays, or objects");
 	}
-	return rpc_request_make(q, kind, dry);
+	return task_read_given(q, kind, dry);
+}
+
+bool task_read_text(struct task_read *q, const struct task_kind *kind, const char *text, size_t len)
+{
+	q->root = json_read_back(text, len);
+	if (!q->root)
+		return is_wrong(q, "item", "smaller numbers, or less of them: it cannot be read");
+	return task_read_element(q, kind, q->root, false);
 }
