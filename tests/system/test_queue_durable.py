@@ -401,7 +401,7 @@ class Traced:
         return self.process.poll() is None
 
     def end(self):
-        self.process.terminate()
+        self.process.kill()  # whom it traced goes on; asked to end it may wait for one that has died
         self.process.wait(DEADLINE)
         self.process.stderr.close()
 
