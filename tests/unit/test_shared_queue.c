@@ -621,7 +621,8 @@ static void test_room_fd(void **state)
 	end(&f);
 }
 
-/* The thread that waits for a loop takes no wake-up from one who could use it. */
+/* The thread that waits for a loop takes no wake-up from one who could use it. Two items, as the sleeper may be
+ * the first of them: then one alone is his, and there is nothing to tell the loop. */
 static void test_items_fd_and_a_sleeper(void **state)
 {
 	struct fixture f = make(0, 4096);
@@ -633,8 +634,10 @@ static void test_items_fd_and_a_sleeper(void **state)
 	pid = child(get_echo, f.fd);
 	wait_asleep(pid);
 	put(f.q, "hello");
+	put(f.q, "hello");
 	assert_true(readable(fd, 30000));
 	must_end_well(pid);
+	must_get(f.q, "hello");
 	end(&f);
 }
 
