@@ -302,6 +302,7 @@ def test_the_manager_is_killed(crewd, library):
     getter = crewd.popen("queue", "get", "--timeout", "60", "made")
     assert getter.communicate(timeout=DEADLINE)[0] == "m\n"
     getter = crewd.popen("queue", "get", "--timeout", "60", "made")
+    until(lambda: "memfd" in pathlib.Path(f"/proc/{getter.pid}/maps").read_text(), "it is attached")
     for i in range(3):
         manager = until(crewd.manager, "there is a manager")
         os.kill(manager, signal.SIGKILL)
