@@ -4,14 +4,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define POOLS (CREW_POOLS_MAX * 2) /* those that leave may still be there when others come */
+#define POOLS  (CREW_POOLS_MAX * 2)  /* those that leave may still be there when others come */
+#define QUEUES (CREW_QUEUES_MAX * 2) /* those that were made, and those that were deleted */
 
 struct pool_cell {
 	_Atomic uint32_t current;
 	struct ledger_pool copy[2];
 };
-
-#define QUEUES (CREW_QUEUES_MAX * 2) /* those that were made, and those that were deleted */
 
 struct queue_cell {
 	_Atomic uint32_t current;
@@ -106,122 +105,141 @@ unsigned ledger_owed(unsigned slot, bool *dirty)
 	return now / 2;
 }
 
-static struct ledger_pool *pool_in_force(struct pool_cell *c)
-{
-	uint32_t current = atomic_load(&c->current);
+/* ---- records by name: pools and queues --------------------------------------------------------- */
 
-	return current == 1 || current == 2 ? &c->copy[current - 1] : NULL;
+/* Cells alike but for their record, which begins with its name: where they are, and what a cell looks like. */
+struct cells {
+	char *at;
+	unsigned count;
+	size_t size, copy, record; /* of a cell; where its first copy lies; of a copy */
+};
+
+static struct cells pool_cells(void)
+{
+	return (struct cells){ .at = (char *)ledger->pools,
+			       .count = POOLS,
+			       .size = sizeof(struct pool_cell),
+			       .copy = offsetof(struct pool_cell, copy),
+			       .record = sizeof(struct ledger_pool) };
 }
 
-/* The pool's cell, or a free one when there is none and `or_free`. */
-static struct pool_cell *pool_cell(const char *name, bool or_free)
+static struct cells queue_cells(void)
 {
-	struct pool_cell *vacant = NULL;
+	return (struct cells){ .at = (char *)ledger->queues,
+			       .count = QUEUES,
+			       .size = sizeof(struct queue_cell),
+			       .copy = offsetof(struct queue_cell, copy),
+			       .record = sizeof(struct ledger_queue) };
+}
 
-	for (unsigned i = 0; i < POOLS; i++) {
-		struct pool_cell *c = &ledger->pools[i];
-		const struct ledger_pool *r = pool_in_force(c);
+_Static_assert(offsetof(struct ledger_pool, name) == 0, "a record begins with its name");
+_Static_assert(offsetof(struct ledger_queue, name) == 0, "a record begins with its name");
 
-		if (r && strcmp(r->name, name) == 0)
-			return c;
-		if (!r && !vacant)
-			vacant = c;
-		if (!r && !c->copy[0].name[0])
-			break; /* never used, nor is any after it */
+static _Atomic uint32_t *current_of(struct cells all, unsigned i)
+{
+	return (_Atomic uint32_t *)(void *)(all.at + i * all.size);
+}
+
+static char *copy_of(struct cells all, unsigned i, uint32_t which)
+{
+	return all.at + i * all.size + all.copy + which * all.record;
+}
+
+/* NULL: the cell is free. */
+static char *in_force(struct cells all, unsigned i)
+{
+	uint32_t current = atomic_load(current_of(all, i));
+
+	return current == 1 || current == 2 ? copy_of(all, i, current - 1) : NULL;
+}
+
+/* Nor is any cell after it. */
+static bool was_never_used(struct cells all, unsigned i)
+{
+	return !in_force(all, i) && !copy_of(all, i, 0)[0];
+}
+
+/* The index of the name's cell, or of a free one when there is none and `or_free`; -1: there is none. */
+static int find_cell(struct cells all, const char *name, bool or_free)
+{
+	int vacant = -1;
+
+	for (unsigned i = 0; i < all.count; i++) {
+		const char *r = in_force(all, i);
+
+		if (r && strcmp(r, name) == 0)
+			return (int)i;
+		if (!r && vacant < 0)
+			vacant = (int)i;
+		if (was_never_used(all, i))
+			break;
 	}
-	return or_free ? vacant : NULL;
+	return or_free ? vacant : -1;
+}
+
+static bool save(struct cells all, const char *record)
+{
+	int i = find_cell(all, record, true);
+	uint32_t other;
+
+	if (i < 0)
+		return false;
+	other = atomic_load(current_of(all, (unsigned)i)) == 1;
+	memcpy(copy_of(all, (unsigned)i, other), record, all.record);
+	atomic_store(current_of(all, (unsigned)i), other + 1);
+	return true;
+}
+
+static void clear(struct cells all, const char *name)
+{
+	int i = find_cell(all, name, false);
+
+	if (i >= 0)
+		atomic_store(current_of(all, (unsigned)i), 0);
 }
 
 bool ledger_save_pool(const struct ledger_pool *r)
 {
-	struct pool_cell *c = pool_cell(r->name, true);
-	uint32_t other;
-
-	if (!c)
-		return false;
-	other = atomic_load(&c->current) == 1;
-	c->copy[other] = *r;
-	atomic_store(&c->current, other + 1);
-	return true;
+	return save(pool_cells(), (const char *)r);
 }
 
 bool ledger_load_pool(const char *name, struct ledger_pool *r)
 {
-	struct pool_cell *c = pool_cell(name, false);
+	struct cells all = pool_cells();
+	int i = find_cell(all, name, false);
 
-	if (!c)
+	if (i < 0)
 		return false;
-	*r = *pool_in_force(c);
+	memcpy(r, in_force(all, (unsigned)i), all.record);
 	return true;
 }
 
 void ledger_clear_pool(const char *name)
 {
-	struct pool_cell *c = pool_cell(name, false);
-
-	if (c)
-		atomic_store(&c->current, 0);
-}
-
-/* ---- queues ----------------------------------------------------------------------------------- */
-
-static struct ledger_queue *queue_in_force(struct queue_cell *c)
-{
-	uint32_t current = atomic_load(&c->current);
-
-	return current == 1 || current == 2 ? &c->copy[current - 1] : NULL;
-}
-
-/* As pool_cell(). */
-static struct queue_cell *queue_cell(const char *name, bool or_free)
-{
-	struct queue_cell *vacant = NULL;
-
-	for (unsigned i = 0; i < QUEUES; i++) {
-		struct queue_cell *c = &ledger->queues[i];
-		const struct ledger_queue *r = queue_in_force(c);
-
-		if (r && strcmp(r->name, name) == 0)
-			return c;
-		if (!r && !vacant)
-			vacant = c;
-		if (!r && !c->copy[0].name[0])
-			break;
-	}
-	return or_free ? vacant : NULL;
+	clear(pool_cells(), name);
 }
 
 bool ledger_save_queue(const struct ledger_queue *r)
 {
-	struct queue_cell *c = queue_cell(r->name, true);
-	uint32_t other;
-
-	if (!c)
-		return false;
-	other = atomic_load(&c->current) == 1;
-	c->copy[other] = *r;
-	atomic_store(&c->current, other + 1);
-	return true;
+	return save(queue_cells(), (const char *)r);
 }
 
 void ledger_clear_queue(const char *name)
 {
-	struct queue_cell *c = queue_cell(name, false);
-
-	if (c)
-		atomic_store(&c->current, 0);
+	clear(queue_cells(), name);
 }
 
 int ledger_queue_at(unsigned i, struct ledger_queue *r)
 {
-	struct queue_cell *c = i < QUEUES ? &ledger->queues[i] : NULL;
-	const struct ledger_queue *in_force = c ? queue_in_force(c) : NULL;
+	struct cells all = queue_cells();
+	const char *found;
 
-	if (!c || (!in_force && !c->copy[0].name[0]))
+	if (i >= all.count || was_never_used(all, i))
 		return -1;
-	if (in_force)
-		*r = *in_force;
-	return in_force != NULL;
+	found = in_force(all, i);
+	if (found)
+		memcpy(r, found, all.record);
+	return found != NULL;
 }
 
 enum ledger_shutdown ledger_shutdown(void)
