@@ -293,6 +293,11 @@ void rpc_error_text(struct rpc_call *call, enum crew_error e, const char *key, c
 	rpc_error_end(call);
 }
 
+void rpc_no_memory(struct rpc_call *call)
+{
+	rpc_error_text(call, CREW_ERROR_MANAGER_BUSY, "why", "out of memory");
+}
+
 void rpc_invalid(struct rpc_call *call, const char *parameter, const char *would_be_right)
 {
 	struct json_writer *json = rpc_error(call, CREW_ERROR_INVALID_PARAMETER);

@@ -80,6 +80,7 @@ void rpc_error_end(struct rpc_call *call);
 void rpc_reply_empty(struct rpc_call *call);
 void rpc_error_text(struct rpc_call *call, enum crew_error e, const char *key,
 		    const char *text); /* one string parameter */
+void rpc_no_memory(struct rpc_call *call);
 void rpc_invalid(struct rpc_call *call, const char *parameter, const char *would_be_right);
 /* params_done(), else replies InvalidParameter: if (!rpc_params_done(call)) return; */
 bool rpc_params_done(struct rpc_call *call);

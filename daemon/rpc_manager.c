@@ -387,7 +387,7 @@ static void subscribe(struct rpc_call *call)
 		return;
 	call->state = calloc(1, sizeof(struct subscriber));
 	if (!call->state) {
-		rpc_error_text(call, CREW_ERROR_MANAGER_BUSY, "why", "out of memory");
+		rpc_no_memory(call);
 		return;
 	}
 	end_event(call, begin_event(call, "subscribed"));

@@ -26,11 +26,6 @@ struct queue *rpc_queue(struct rpc_call *call, const char *name)
 	return q;
 }
 
-void rpc_queue_busy(struct rpc_call *call)
-{
-	rpc_error_text(call, CREW_ERROR_MANAGER_BUSY, "why", "out of memory");
-}
-
 void rpc_queue_read_wait(struct rpc_call *call, bool *block, int64_t *timeout)
 {
 	*block = true;
@@ -61,7 +56,7 @@ void rpc_queue_error(struct rpc_call *call, const struct queue_request *r)
 	struct json_writer *json;
 
 	if (r->error == QUEUE_NO_MEMORY) {
-		rpc_queue_busy(call);
+		rpc_no_memory(call);
 		return;
 	}
 	if (r->error == QUEUE_TOO_BIG) {
@@ -127,7 +122,7 @@ struct queue_request *rpc_queue_request(struct rpc_call *call, enum queue_verb v
 	struct queue_request *r = queue_request_new(verb, answered ? answered : on_answered, call);
 
 	if (!r)
-		rpc_queue_busy(call);
+		rpc_no_memory(call);
 	return r;
 }
 
@@ -143,7 +138,7 @@ void rpc_queue_ask(struct rpc_call *call, struct queue *q, struct queue_request 
 	w = calloc(1, sizeof(*w));
 	if (!w) {
 		queue_drop(r->id);
-		rpc_queue_busy(call);
+		rpc_no_memory(call);
 		return;
 	}
 	w->id = r->id;
@@ -368,7 +363,7 @@ static void create(struct rpc_call *call)
 			       "there are as many queues as may be");
 		break;
 	default:
-		rpc_queue_busy(call);
+		rpc_no_memory(call);
 	}
 }
 

@@ -17,7 +17,6 @@ void rpc_queue_ask(struct rpc_call *call, struct queue *q, struct queue_request 
 		   void (*reply)(struct rpc_call *call, struct queue_request *r));
 /* Replies the error. */
 void rpc_queue_error(struct rpc_call *call, const struct queue_request *r);
-void rpc_queue_busy(struct rpc_call *call); /* out of memory */
 
 /* Handlers. */
 void rpc_queue_put(struct rpc_call *call);

@@ -55,7 +55,7 @@ static void reply_got(struct rpc_call *call, struct queue_request *r, bool conti
 	if (lease)
 		reply_item(call, queue_lease_item(lease), lease, continues);
 	else
-		rpc_queue_busy(call);
+		rpc_no_memory(call);
 }
 
 static void reply_one(struct rpc_call *call, struct queue_request *r)
@@ -129,7 +129,7 @@ static void begin_stream(struct rpc_call *call, struct queue_request *r, const c
 
 	if (!s) {
 		queue_request_free(r);
-		rpc_queue_busy(call);
+		rpc_no_memory(call);
 		return;
 	}
 	s->r = r;

@@ -52,7 +52,7 @@ void rpc_queue_put(struct rpc_call *call)
 		return;
 	}
 	queue_request_free(r);
-	rpc_queue_busy(call);
+	rpc_no_memory(call);
 }
 
 static void reply_put_many(struct rpc_call *call, struct queue_request *r)
@@ -110,5 +110,5 @@ void rpc_queue_put_many(struct rpc_call *call)
 		return;
 	}
 	queue_request_free(r);
-	rpc_queue_busy(call);
+	rpc_no_memory(call);
 }

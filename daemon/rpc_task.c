@@ -134,7 +134,7 @@ static struct applied *applied_new(struct rpc_call *call)
 	struct applied *a = calloc(1, sizeof(*a));
 
 	if (!a) {
-		rpc_error_text(call, CREW_ERROR_MANAGER_BUSY, "why", "out of memory");
+		rpc_no_memory(call);
 		return NULL;
 	}
 	a->owner.ended = on_applied;

@@ -210,7 +210,7 @@ static struct map *map_new(struct rpc_call *call, struct json_t *tasks, const ch
 		map->at = calloc(json_count(tasks) + 1, sizeof(struct task *));
 	if (!map || !map->at) {
 		free(map);
-		rpc_error_text(call, CREW_ERROR_MANAGER_BUSY, "why", "out of memory");
+		rpc_no_memory(call);
 		return NULL;
 	}
 	map->owner.ended = on_ended;
@@ -382,7 +382,7 @@ void rpc_task_tasks(struct rpc_call *call)
 	call->state = l;
 	call->drop = drop_listing;
 	if (!l || !collect(l, tp))
-		rpc_error_text(call, CREW_ERROR_MANAGER_BUSY, "why", "out of memory");
+		rpc_no_memory(call);
 	else if (call->message.more)
 		resume_tasks(call);
 	else

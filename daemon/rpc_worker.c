@@ -151,7 +151,7 @@ static int add_matching(struct rpc_targets *t, struct rpc_call *call, const char
 
 	if (!t->failed)
 		return (int)named;
-	rpc_error_text(call, CREW_ERROR_MANAGER_BUSY, "why", "out of memory");
+	rpc_no_memory(call);
 	return -1;
 }
 

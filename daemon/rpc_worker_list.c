@@ -148,7 +148,7 @@ static void begin(struct rpc_call *call, const char **names, unsigned count)
 	struct listing *l = calloc(1, sizeof(*l));
 
 	if (!l) {
-		rpc_error_text(call, CREW_ERROR_MANAGER_BUSY, "why", "out of memory");
+		rpc_no_memory(call);
 		return;
 	}
 	call->state = l;

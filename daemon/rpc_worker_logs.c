@@ -177,7 +177,7 @@ static void begin(struct rpc_call *call, const char *name, bool limited, unsigne
 	if (rpc_targets_add(&t, call, name)) {
 		call->state = l = logs_new(&t, limited, lines);
 		if (!l)
-			rpc_error_text(call, CREW_ERROR_MANAGER_BUSY, "why", "out of memory");
+			rpc_no_memory(call);
 	}
 	rpc_targets_free(&t);
 	if (!l)
