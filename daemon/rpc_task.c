@@ -1,14 +1,8 @@
 /* Methods of io.crewd.Pool for one task: Apply, ApplyAsync, Result, Cancel. */
 #include "daemon/rpc_task.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include "daemon/crew.h"
-#include "daemon/rpc_manager.h"
-#include "lib/bounds.h"
-#include "lib/clock.h"
-#include "lib/text.h"
 
 struct taskpool *rpc_taskpool(struct rpc_call *call, const char *name)
 {
@@ -30,7 +24,7 @@ struct taskpool *rpc_taskpool(struct rpc_call *call, const char *name)
 	return NULL;
 }
 
-void rpc_refused(struct rpc_call *call, const struct taskpool *tp, enum taskpool_error error,
+void rpc_refused(struct rpc_call *call, const char *pool, enum taskpool_error error,
 		 const char *why)
 {
 	static const enum crew_error errors[] = {
@@ -43,7 +37,7 @@ void rpc_refused(struct rpc_call *call, const struct taskpool *tp, enum taskpool
 	jw_object(json);
 	if (error != TASKPOOL_NO_MEMORY) {
 		jw_key(json, "pool");
-		jw_string(json, tp->name);
+		jw_string(json, pool);
 	}
 	jw_key(json, "why");
 	jw_string(json, why);
@@ -157,7 +151,7 @@ static void wait_for_own(struct rpc_call *call, struct taskpool *tp, const struc
 		return;
 	e = taskpool_submit(tp, &q->r, &a->owner, 0, &t, &why);
 	if (e != TASKPOOL_OK) {
-		rpc_refused(call, tp, e, why);
+		rpc_refused(call, tp->name, e, why);
 		return;
 	}
 	if (call->done)
@@ -222,7 +216,7 @@ static void apply_async(struct rpc_call *call)
 		if (e == TASKPOOL_OK)
 			reply_id(call, t);
 		else
-			rpc_refused(call, tp, e, why);
+			rpc_refused(call, tp->name, e, why);
 	}
 	task_read_free(&q);
 }

@@ -12,7 +12,7 @@
 struct taskpool *rpc_taskpool(struct rpc_call *call, const char *name);
 
 /* Replies the error for what submitting has answered. */
-void rpc_refused(struct rpc_call *call, const struct taskpool *tp, enum taskpool_error error,
+void rpc_refused(struct rpc_call *call, const char *pool, enum taskpool_error error,
 		 const char *why);
 
 /* One value: the task as an object. */

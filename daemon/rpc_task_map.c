@@ -29,7 +29,7 @@ struct map {
 	size_t ended_bytes;
 	enum taskpool_error refused; /* no more are taken */
 	const char *why;
-	bool feeding, parked;
+	bool parked;
 	struct loop_task feed;
 };
 
@@ -138,26 +138,19 @@ static void give_more(struct map *map)
 {
 	struct taskpool *tp;
 	struct pool *p = crew_pool(map->pool);
+	size_t most;
 
 	tp = p ? p->tasks : NULL;
 	if (!tp) {
 		map->refused = TASKPOOL_SHUT;
 		map->why = "removed from the configuration";
+		return;
 	}
+	most = window(tp);
 	while (map->next < map->count && map->refused == TASKPOOL_OK &&
-	       map->under_way + map->ended_count < window(tp) && map->ended_bytes < WINDOW_BYTES)
+	       map->under_way + map->ended_count < most && map->ended_bytes < WINDOW_BYTES)
 		if (!give_next(map, tp))
 			break;
-}
-
-/* Those that were given are answered first. */
-static void refuse_rest(struct map *map)
-{
-	struct taskpool gone = { 0 };
-	struct pool *p = crew_pool(map->pool);
-
-	strcpy(gone.name, map->pool);
-	rpc_refused(map->call, p && p->tasks ? p->tasks : &gone, map->refused, map->why);
 }
 
 static void go_on(struct map *map)
@@ -165,9 +158,10 @@ static void go_on(struct map *map)
 	reply_ended(map);
 	if (!map->call->done)
 		give_more(map);
+	/* Those that were given are answered first. */
 	if (!map->call->done && map->refused != TASKPOOL_OK && !map->under_way &&
 	    list_empty(&map->ended))
-		refuse_rest(map);
+		rpc_refused(map->call, map->pool, map->refused, map->why);
 }
 
 static void resume_map(struct rpc_call *call)
@@ -263,7 +257,7 @@ void rpc_task_map(struct rpc_call *call)
 		return;
 	e = taskpool_accepts(tp, &why);
 	if (e == TASKPOOL_SHUT) {
-		rpc_refused(call, tp, e, why);
+		rpc_refused(call, tp->name, e, why);
 		return;
 	}
 	if (!json_count(tasks)) {
