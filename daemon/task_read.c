@@ -38,7 +38,7 @@ static bool take_params(struct task_read *q, bool dry)
 
 	if (q->given_params && q->given_args)
 		return is_wrong(q, "params", "left out where args are given");
-	if (given && !json_is_list(given) && !json_is_struct(given))
+	if (given && json_kind(given) != '[' && json_kind(given) != '{')
 		return is_wrong(q, "params", "an array or an object");
 	if (!given || dry)
 		return true;
@@ -52,7 +52,7 @@ static bool take_params(struct task_read *q, bool dry)
 
 bool task_read_given(struct task_read *q, const struct task_kind *kind, bool dry)
 {
-	if (q->given_args && !json_is_list(q->given_args))
+	if (q->given_args && json_kind(q->given_args) != '[')
 		return is_wrong(q, "args", "a list");
 	if (kind->json) {
 		if (!take_params(q, dry))
@@ -83,13 +83,11 @@ static bool take_members(struct task_read *q, const struct json_t *element)
 	q->given_params = json_get(element, "params");
 	known = (input != NULL) + (method != NULL) + (q->given_args != NULL) +
 		(q->given_params != NULL);
-	if (known != json_size(element) || (input && !json_is_text(input)) ||
+	if (known != json_size(element) || (input && !json_as_string(input)) ||
 	    (method && !json_is_plain(method)))
 		return is_wrong(q, "tasks", "objects with args, input, method, params only");
-	if (input) {
-		q->r.input = json_as_string(input);
-		q->r.input_len = json_text_len(input);
-	}
+	if (input)
+		q->r.input = json_as_bytes(input, &q->r.input_len);
 	q->r.method = method ? json_as_string(method) : NULL;
 	return true;
 }
@@ -104,10 +102,10 @@ bool task_read_element(struct task_read *q, const struct task_kind *kind,
 		q->r.count = 1;
 		return kind->check(&q->r, &q->parameter, &q->why) == 0;
 	}
-	if (json_is_struct(element)) {
+	if (json_kind(element) == '{') {
 		if (!take_members(q, element))
 			return false;
-	} else if (json_is_list(element)) {
+	} else if (json_kind(element) == '[') {
 		q->given_args = (struct json_t *)(uintptr_t)element;
 	} else {
 		return is_wrong(q, "tasks",

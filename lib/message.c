@@ -627,34 +627,14 @@ bool json_get_bool(const struct json_t *object, const char *key, bool *out)
 	return true;
 }
 
-bool json_is_text(const struct json_t *value)
-{
-	return json_is_string(value);
-}
-
 bool json_is_plain(const struct json_t *value)
 {
 	return json_is_string(value) && plain_string(value);
 }
 
-bool json_is_list(const struct json_t *value)
-{
-	return json_is_array(value);
-}
-
-bool json_is_struct(const struct json_t *value)
-{
-	return json_is_object(value);
-}
-
 size_t json_size(const struct json_t *object)
 {
 	return json_object_size(object);
-}
-
-size_t json_text_len(const struct json_t *string)
-{
-	return json_string_length(string);
 }
 
 size_t json_count(const struct json_t *array)

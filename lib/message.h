@@ -131,13 +131,9 @@ char json_kind(const struct json_t *value);
 bool json_get_int(const struct json_t *object, const char *key, int64_t *out);
 bool json_get_double(const struct json_t *object, const char *key, double *out);
 bool json_get_bool(const struct json_t *object, const char *key, bool *out);
-bool json_is_text(const struct json_t *value);	/* a string, which may have NUL inside */
 bool json_is_plain(const struct json_t *value); /* a string without NUL */
-bool json_is_list(const struct json_t *value);
-bool json_is_struct(const struct json_t *value);   /* an object */
-size_t json_size(const struct json_t *object);	   /* how many members it has; 0 when it is none */
-size_t json_text_len(const struct json_t *string); /* bytes, without the NUL behind them */
-size_t json_count(const struct json_t *array);	   /* 0 when it is no array */
+size_t json_size(const struct json_t *object);	/* how many members it has; 0 when it is none */
+size_t json_count(const struct json_t *array);	/* 0 when it is no array */
 struct json_t *json_at(const struct json_t *array, size_t i);
 /* Text of any value, compact: malloc()ed, or NULL. */
 char *json_text(const struct json_t *value);
