@@ -129,11 +129,6 @@ void runner_done(struct runner *r, struct task *t, enum task_state state)
 /* ---- giving -----------------------------------------------------------------------------------
  */
 
-static bool per_task(const struct runner *r)
-{
-	return task_kind_of(def(r)) && task_kind_of(def(r))->per_task;
-}
-
 static bool is_used_up(const struct runner *r)
 {
 	unsigned limit = def(r)->max_tasks_per_worker;
@@ -147,7 +142,7 @@ bool runner_may_take(const struct runner *r)
 
 	if (r->doomed || r->then != RUNNER_STAYS || w->leaving)
 		return false;
-	if (per_task(r))
+	if (worker_is_per_task(r->worker))
 		return w->state == WORKER_STOPPED && !w->off && !w->fresh && !r->count;
 	return w->state == WORKER_RUNNING && r->channel && !r->closed && !r->stale &&
 	       r->kind == task_kind_of(def(r)) && r->count < def(r)->prefetch && !is_used_up(r) &&
@@ -188,7 +183,7 @@ int runner_give(struct runner *r, struct task *t)
 	struct buf *out;
 	size_t before;
 
-	if (per_task(r))
+	if (worker_is_per_task(r->worker))
 		return start_process(r, t);
 	out = channel_out(r->channel);
 	before = out->len;
@@ -213,7 +208,7 @@ static void leave_if_idle(struct runner *r)
 	if (r->count || r->stale)
 		return;
 	if (then == RUNNER_STAYS && worker_is_alive(r->worker) &&
-	    (per_task(r) ? !r->kind->per_task : is_used_up(r)))
+	    (worker_is_per_task(r->worker) ? !r->kind->per_task : is_used_up(r)))
 		then = RUNNER_RESTARTS;
 	if (then == RUNNER_STAYS)
 		return;
@@ -575,8 +570,8 @@ void runner_on_changed(struct runner *r)
 void runner_on_defined(struct runner *r)
 {
 	set_timer(r);
-	if (per_task(r) && worker_is_alive(r->worker) && r->worker->state != WORKER_STOPPING &&
-	    !r->count && !r->stale)
+	if (worker_is_per_task(r->worker) && worker_is_alive(r->worker) &&
+	    r->worker->state != WORKER_STOPPING && !r->count && !r->stale)
 		runner_when_idle(r, RUNNER_RESTARTS); /* begun as something else */
 	else
 		taskpool_look_at(r);
