@@ -76,13 +76,9 @@ static bool read_request(struct rpc_call *call, struct task_read *q, struct task
 static void reply_timed_out(struct rpc_call *call, const struct task *t)
 {
 	struct json_writer *json = rpc_error(call, CREW_ERROR_POOL_TIMED_OUT);
-	char id[TASK_ID_SIZE];
 
 	jw_object(json);
-	jw_key(json, "id");
-	jw_string(json, task_id(t, id));
-	jw_key(json, "pool");
-	jw_string(json, t->pool->name);
+	rpc_write_task_id(json, t);
 	jw_end_object(json);
 	rpc_error_end(call);
 }

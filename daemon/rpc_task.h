@@ -15,6 +15,8 @@ struct taskpool *rpc_taskpool(struct rpc_call *call, const char *name);
 void rpc_refused(struct rpc_call *call, const char *pool, enum taskpool_error error,
 		 const char *why);
 
+/* The members that say which task it is. */
+void rpc_write_task_id(struct json_writer *json, const struct task *t);
 /* One value: the task as an object. */
 void rpc_write_task(struct json_writer *json, const struct task *t, bool with_result);
 /* The members of an event of it. */

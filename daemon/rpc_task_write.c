@@ -90,15 +90,20 @@ static void write_worker(struct json_writer *json, const struct task *t)
 	jw_string_n(json, name, n);
 }
 
-void rpc_write_task(struct json_writer *json, const struct task *t, bool with_result)
+void rpc_write_task_id(struct json_writer *json, const struct task *t)
 {
 	char id[TASK_ID_SIZE];
 
-	jw_object(json);
 	jw_key(json, "id");
 	jw_string(json, task_id(t, id));
 	jw_key(json, "pool");
 	jw_string(json, t->pool->name);
+}
+
+void rpc_write_task(struct json_writer *json, const struct task *t, bool with_result)
+{
+	jw_object(json);
+	rpc_write_task_id(json, t);
 	jw_key(json, "state");
 	jw_string(json, task_state_name(t->state));
 	if (with_result)
@@ -120,12 +125,7 @@ void rpc_write_task(struct json_writer *json, const struct task *t, bool with_re
 
 void rpc_write_task_event(struct json_writer *json, const struct task *t)
 {
-	char id[TASK_ID_SIZE];
-
-	jw_key(json, "id");
-	jw_string(json, task_id(t, id));
-	jw_key(json, "pool");
-	jw_string(json, t->pool->name);
+	rpc_write_task_id(json, t);
 	jw_key(json, "state");
 	jw_string(json, task_state_name(t->state));
 	write_worker(json, t);
@@ -139,13 +139,9 @@ static void reply_failure(struct rpc_call *call, const struct task *t)
 {
 	const struct task_failure *f = t->failure;
 	struct json_writer *json = rpc_error(call, failures[f->error]);
-	char id[TASK_ID_SIZE];
 
 	jw_object(json);
-	jw_key(json, "id");
-	jw_string(json, task_id(t, id));
-	jw_key(json, "pool");
-	jw_string(json, t->pool->name);
+	rpc_write_task_id(json, t);
 	write_worker(json, t);
 	write_how(json, f);
 	jw_key(json, "why");
