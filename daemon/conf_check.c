@@ -306,6 +306,25 @@ static void check_queue_use(struct conf_source *src, const struct conf_entry *q,
 	}
 }
 
+/* Of kind "redis": where it is, and a user has a password. */
+static void check_backend(struct conf_source *src, const struct conf_entry *q,
+			  const struct conf_queue *queue)
+{
+	const struct conf_given *user = &q->keys[CONF_KEY_QUEUE_USER];
+
+	if (queue->kind != CONF_QUEUE_REDIS)
+		return;
+	if (!q->keys[CONF_KEY_URL].line)
+		conf_errors_add(src->errors, q->file, q->line,
+				"queue \"%s\": kind = \"redis\" needs a url, such as "
+				"\"redis://127.0.0.1:6379/0\"",
+				q->name);
+	if (user->line && !q->keys[CONF_KEY_PASSWORD_FILE].line)
+		conf_errors_add(src->errors, user->file, user->line,
+				"queue \"%s\": user = \"%.64s\": needs a password-file", q->name,
+				user->values.items[0]);
+}
+
 static void check_queues(struct conf_source *src, struct conf_build *b)
 {
 	for (uint32_t i = 0; i < src->in[CONF_SECTION_QUEUE].count; i++) {
@@ -313,6 +332,7 @@ static void check_queues(struct conf_source *src, struct conf_build *b)
 
 		check_queue_use(src, q, conf_build_queue(b, i));
 		check_dead(src, b, q, conf_build_queue(b, i));
+		check_backend(src, q, conf_build_queue(b, i));
 	}
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/conf_limit.h"
+#include "daemon/redis_url.h"
 #include "lib/bounds.h"
 #include "lib/text.h"
 
@@ -355,8 +356,12 @@ static bool set_kind(const struct setting *s)
 		[CONF_QUEUE_MANAGER] = NULL,
 		[CONF_QUEUE_SHARED] = "queues in shared memory are not built into this crewd; use "
 				      "\"manager\"",
+#ifdef HAVE_REDIS
+		[CONF_QUEUE_REDIS] = NULL,
+#else
 		[CONF_QUEUE_REDIS] = "queues in redis are not built into this crewd; use "
 				     "\"manager\"",
+#endif
 	};
 	int i = word_index(s->key, s->values.items[0]);
 
@@ -386,6 +391,14 @@ static bool set_queue_name(const struct setting *s)
 	return put_text(s, v);
 }
 
+static bool set_url(const struct setting *s)
+{
+	struct redis_where where;
+	const char *v = s->values.items[0], *right = redis_where_read(v, &where);
+
+	return right ? bad(s, v, "%s", right) : put_text(s, v);
+}
+
 static bool (*const setters[CONF_TYPE_COUNT_OF])(const struct setting *s) = {
 	[CONF_TYPE_TEXT] = set_text,	   [CONF_TYPE_PATH] = set_path,
 	[CONF_TYPE_COMMAND] = set_command, [CONF_TYPE_ENVIRONMENT] = set_environment,
@@ -397,6 +410,7 @@ static bool (*const setters[CONF_TYPE_COUNT_OF])(const struct setting *s) = {
 	[CONF_TYPE_LOG] = set_log,	   [CONF_TYPE_TASKS] = set_tasks,
 	[CONF_TYPE_SIZE] = set_size,	   [CONF_TYPE_KIND] = set_kind,
 	[CONF_TYPE_DURABLE] = set_durable, [CONF_TYPE_QUEUE_NAME] = set_queue_name,
+	[CONF_TYPE_URL] = set_url,
 };
 
 bool conf_value_set(struct conf_build *b, uint32_t index, const struct conf_key *key,

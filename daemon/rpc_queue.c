@@ -273,6 +273,9 @@ static const char *check_creation(struct creation *c, const char **right)
 	*right = "\"manager\"; this crewd has no other kind";
 	if (!queue_kind_named(c->kind_name, &c->kind))
 		return "kind";
+	*right = "\"manager\"; a queue of this kind needs a url, which only the configuration has";
+	if (queue_kind_of(c->kind)->needs_backend)
+		return "kind";
 	*right = "false: durable queues are not built into this crewd";
 	if (c->set.durable)
 		return "durable";
