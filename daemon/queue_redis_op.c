@@ -387,9 +387,11 @@ static struct queue_request *taker(struct queue_redis *s, unsigned *i, unsigned 
 	return NULL;
 }
 
-static void give_items(struct queue_redis *s, const struct redis_reply *reply)
+/* False: there was none of use. */
+static bool give_items(struct queue_redis *s, const struct redis_reply *reply)
 {
 	unsigned i = 0, given = 0;
+	bool any = false;
 
 	for (size_t at = FIXED; at + 2 < redis_count(reply); at += 3) {
 		struct queue_item *item = take_item(s, reply, at);
@@ -407,21 +409,24 @@ static void give_items(struct queue_redis *s, const struct redis_reply *reply)
 			queue_charge_anyway(item->len + QUEUE_ITEM_KEEP);
 		list_append(&r->items, &item->link);
 		given++;
+		any = true;
 	}
+	return any;
 }
 
 static bool on_get(struct queue_redis *s, const struct redis_reply *reply)
 {
 	/* what did not fit into one answer */
 	bool more = s->stat.size > 0 && redis_count(reply) > FIXED;
+	/* without any progress, nobody stays longer than his time */
+	bool stay = give_items(s, reply) && more;
 
-	give_items(s, reply);
 	for (unsigned i = 0; i < s->batch_count; i++) {
 		struct queue_request *r = queue_pending(s->batch[i]);
 
 		if (r && !list_empty(&r->items))
 			queue_complete(r->id, QUEUE_OK, NULL);
-		else if (r && !more)
+		else if (r && !stay)
 			queue_wait_again(r->id, NULL);
 	}
 	s->batch_count = 0;

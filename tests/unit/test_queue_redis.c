@@ -308,6 +308,25 @@ static void test_nonsense(void **state)
 	fake_redis_answer(FAKE_LINK, "0 0 0");
 }
 
+/* Whatever redis says, a get ends with its time. */
+static void test_promises_of_items(void **state)
+{
+	(void)state;
+	up();
+	get("n", 0);
+	exchange("get " ME " 1 262144 1048576", "9 9 9 '1-0' 1");
+	expect("n=empty ");
+	get("w", 1000);
+	exchange("get " ME " 1 262144 1048576", "9 9 9 '1-0' 1 '{'");
+	exchange("ack 1 1-0", "9 9 9");
+	fake_loop_turn();
+	assert_string_equal(fake_redis_sent(FAKE_LINK), "get " ME " 1 262144 1048576");
+	fake_loop_advance(2000);
+	fake_redis_answer(FAKE_LINK, "9 9 9 '1-0' 1 7");
+	expect("w=empty ");
+	nothing_sent();
+}
+
 static void test_size_done_join(void **state)
 {
 	(void)state;
@@ -481,6 +500,7 @@ int main(void)
 		TEST(test_lost_put_whose_time_is_over),
 		TEST(test_errors_of_one_hold_up_no_other),
 		TEST(test_nonsense),
+		TEST(test_promises_of_items),
 		TEST(test_size_done_join),
 		TEST(test_leases),
 		TEST(test_who_left_gives_back),
