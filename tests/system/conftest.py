@@ -19,8 +19,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CREWD = os.environ.get("CREWD", str(ROOT / "build" / "crewd"))
 CREWCTL = os.environ.get("CREWCTL", str(ROOT / "build" / "crewctl"))
 WORKERS = pathlib.Path(tempfile.mkdtemp(prefix="crewd-workers-"))  # a copy that every user can reach
-# Started in the background of a shell, this ignores SIGINT, and so would all that is started here.
+# Started in the background, or by nohup, this ignores signals, and so would all that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 DEADLINE = 30  # seconds; only ever a limit for what has gone wrong
 
 WORKERS.chmod(0o755)

@@ -381,7 +381,9 @@ static void tell_nobody(struct list *hand)
 	{
 		struct task *t = list_entry(e, struct task, link);
 
-		if (taskpool_feed_owns(t)) /* it is crewd's own, and goes with the pool */
+		/* of a pool without a queue, who owned it may be gone: a test that is over */
+		if (t->pool->pool->def->queue &&
+		    taskpool_feed_owns(t)) /* crewd's own: goes with the pool */
 			continue;
 		t->owner = NULL;
 		t->unwanted = true;
