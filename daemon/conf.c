@@ -167,7 +167,8 @@ static bool queue_ok(const struct block *b, const struct conf_queue *q)
 {
 	return name_ok(b, q->name) && text_or_none(b, q->file) && q->kind <= CONF_QUEUE_REDIS &&
 	       q->durable <= 1 && text_or_none(b, q->path) && text_or_none(b, q->url) &&
-	       q->maxsize <= CREW_QUEUE_ITEMS_MAX &&
+	       text_or_none(b, q->user) && text_or_none(b, q->password_file) &&
+	       (q->kind != CONF_QUEUE_REDIS || q->url) && q->maxsize <= CREW_QUEUE_ITEMS_MAX &&
 	       between((int64_t)q->max_bytes, 1, CREW_QUEUE_BYTES_MAX) &&
 	       between(q->max_deliveries, 1, CREW_DELIVERIES_MAX) &&
 	       (q->dead == 0 || name_ok(b, q->dead));

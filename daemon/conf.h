@@ -104,7 +104,7 @@ struct conf_queue {
 	uint8_t kind;	 /* enum conf_queue_kind */
 	uint8_t durable; /* a put is on disk before it is answered */
 	conf_off path;	 /* shared: the file that the processes map; 0: made from the name */
-	conf_off url;	 /* redis */
+	conf_off url, user, password_file; /* redis */
 
 	/* policy: a change takes effect at once */
 	uint32_t maxsize;   /* items; 0: no limit but max_bytes */

@@ -344,6 +344,25 @@ static void check_pool_queue(struct conf_source *src, struct conf_build *b, uint
 				p->name, name);
 }
 
+/* Of kind "redis": where it is, and a user has a password. */
+static void check_backend(struct conf_source *src, const struct conf_entry *q,
+			  const struct conf_queue *queue)
+{
+	const struct conf_given *user = &q->keys[CONF_KEY_QUEUE_USER];
+
+	if (queue->kind != CONF_QUEUE_REDIS)
+		return;
+	if (!q->keys[CONF_KEY_URL].line)
+		conf_errors_add(src->errors, q->file, q->line,
+				"queue \"%s\": kind = \"redis\" needs a url, such as "
+				"\"redis://127.0.0.1:6379/0\"",
+				q->name);
+	if (user->line && !q->keys[CONF_KEY_PASSWORD_FILE].line)
+		conf_errors_add(src->errors, user->file, user->line,
+				"queue \"%s\": user = \"%.64s\": needs a password-file", q->name,
+				user->values.items[0]);
+}
+
 static void check_queues(struct conf_source *src, struct conf_build *b)
 {
 	unsigned shared = 0;
@@ -357,6 +376,7 @@ static void check_queues(struct conf_source *src, struct conf_build *b)
 		check_dead(src, b, q, conf_build_queue(b, i));
 		if (conf_build_queue(b, i)->kind == CONF_QUEUE_SHARED)
 			check_shared(src, q, conf_build_queue(b, i), ++shared);
+		check_backend(src, q, conf_build_queue(b, i));
 	}
 }
 

@@ -292,10 +292,22 @@ const struct conf_key conf_queue_keys[CONF_QUEUE_KEYS] = {
 			    .only = SHARED },
 	[CONF_KEY_URL] = { .name = "url",
 			   .section = CONF_SECTION_QUEUE,
-			   .type = CONF_TYPE_TEXT,
+			   .type = CONF_TYPE_URL,
 			   .class = CONF_DAEMON,
 			   .offset = OF(url),
 			   .only = REDIS },
+	[CONF_KEY_QUEUE_USER] = { .name = "user",
+				  .section = CONF_SECTION_QUEUE,
+				  .type = CONF_TYPE_TEXT,
+				  .class = CONF_DAEMON,
+				  .offset = OF(user),
+				  .only = REDIS },
+	[CONF_KEY_PASSWORD_FILE] = { .name = "password-file",
+				     .section = CONF_SECTION_QUEUE,
+				     .type = CONF_TYPE_PATH,
+				     .class = CONF_DAEMON,
+				     .offset = OF(password_file),
+				     .only = REDIS },
 };
 
 const struct conf_section_row conf_sections[CONF_SECTIONS] = {

@@ -29,6 +29,7 @@ enum conf_type {
 	CONF_TYPE_SIZE,	       /* uint64_t: bytes from min to max */
 	CONF_TYPE_KIND,	       /* uint8_t: enum conf_queue_kind */
 	CONF_TYPE_QUEUE_NAME,  /* conf_off: a name */
+	CONF_TYPE_URL,	       /* conf_off: of a redis */
 	CONF_TYPE_COUNT_OF,
 };
 
@@ -99,6 +100,8 @@ enum conf_queue_key {
 	CONF_KEY_MAX_DELIVERIES,
 	CONF_KEY_PATH,
 	CONF_KEY_URL,
+	CONF_KEY_QUEUE_USER,
+	CONF_KEY_PASSWORD_FILE,
 	CONF_QUEUE_KEYS,
 };
 

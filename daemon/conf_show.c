@@ -173,7 +173,7 @@ static void (*const showers[CONF_TYPE_COUNT_OF])(const struct field *f) = {
 	[CONF_TYPE_LIMITS] = show_list,	    [CONF_TYPE_CODES] = show_codes,
 	[CONF_TYPE_LOG] = show_log,	    [CONF_TYPE_TASKS] = show_tasks,
 	[CONF_TYPE_SIZE] = show_size,	    [CONF_TYPE_KIND] = show_word,
-	[CONF_TYPE_QUEUE_NAME] = show_text,
+	[CONF_TYPE_QUEUE_NAME] = show_text, [CONF_TYPE_URL] = show_text,
 };
 
 void conf_show(struct conf_sink *sink, const struct conf *conf, const void *base,

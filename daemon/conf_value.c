@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/conf_limit.h"
+#include "daemon/redis_url.h"
 #include "lib/bounds.h"
 #include "lib/text.h"
 
@@ -354,8 +355,12 @@ static bool set_kind(const struct setting *s)
 	static const char *const missing[] = {
 		[CONF_QUEUE_MANAGER] = NULL,
 		[CONF_QUEUE_SHARED] = NULL,
+#ifdef HAVE_REDIS
+		[CONF_QUEUE_REDIS] = NULL,
+#else
 		[CONF_QUEUE_REDIS] = "queues in redis are not built into this crewd; use "
 				     "\"manager\" or \"shared\"",
+#endif
 	};
 	int i = word_index(s->key, s->values.items[0]);
 
@@ -372,6 +377,14 @@ static bool set_queue_name(const struct setting *s)
 		return bad(s, v, "must be a queue's name: 1 to %d of A-Z a-z 0-9 _ . -",
 			   CREW_NAME_MAX);
 	return put_text(s, v);
+}
+
+static bool set_url(const struct setting *s)
+{
+	struct redis_where where;
+	const char *v = s->values.items[0], *right = redis_where_read(v, &where);
+
+	return right ? bad(s, v, "%s", right) : put_text(s, v);
 }
 
 static bool (*const setters[CONF_TYPE_COUNT_OF])(const struct setting *s) = {
@@ -394,6 +407,7 @@ static bool (*const setters[CONF_TYPE_COUNT_OF])(const struct setting *s) = {
 	[CONF_TYPE_SIZE] = set_size,
 	[CONF_TYPE_KIND] = set_kind,
 	[CONF_TYPE_QUEUE_NAME] = set_queue_name,
+	[CONF_TYPE_URL] = set_url,
 };
 
 bool conf_value_set(struct conf_build *b, uint32_t index, const struct conf_key *key,

@@ -173,6 +173,8 @@ static void hand_over(struct queue_request *r)
 	unlink_request(r);
 	list_remove(&r->by_id);
 	r->state = QUEUE_ASKING;
+	if (r->queue && r->kind->told && !list_empty(&r->items) && r->verb == QUEUE_GET)
+		r->kind->told(r->queue, r);
 }
 
 static void tell(void *arg)
@@ -189,13 +191,14 @@ static void tell(void *arg)
 		loop_defer(&front.tell);
 }
 
-static enum queue_error when_over(const struct queue_request *r)
+static enum queue_error when_over(struct queue_request *r)
 {
 	static const enum queue_error errors[] = {
 		[QUEUE_PUT] = QUEUE_FULL, [QUEUE_GET] = QUEUE_EMPTY, [QUEUE_JOIN] = QUEUE_TIMED_OUT
 	};
+	enum queue_error e = r->kind->over ? r->kind->over(r->queue, r) : QUEUE_OK;
 
-	return errors[r->verb];
+	return e != QUEUE_OK ? e : errors[r->verb];
 }
 
 /* ---- who is served ---------------------------------------------------------------------------- */
@@ -322,17 +325,59 @@ static bool may_wait(struct queue_request *r)
 	return true;
 }
 
+static bool never_waits(const struct queue_request *r)
+{
+	return !r->block || r->timeout == 0;
+}
+
 static void ask_and_wait(struct queue *q, struct queue_request *r)
 {
 	r->state = QUEUE_WAITING;
 	list_append(&q->waiting[r->verb], &r->link);
 	q->waiting_count[r->verb]++;
 	settle(q);
+	if (r->state == QUEUE_ANSWERED)
+		return;
 	if (r->state == QUEUE_WAITING && (must_not_wait(q, r) || !may_wait(r)))
 		answer(r, when_over(r));
-	else if (r->state != QUEUE_ANSWERED &&
-		 (r->timeout > 0 || (r->timeout == 0 && r->state == QUEUE_PENDING)))
+	else if (r->timeout > 0 && (r->block || !q->kind->needs_backend))
 		loop_timer_at(&r->timer, loop_now() + r->timeout);
+	else if (r->timeout == 0 && r->state == QUEUE_PENDING && !q->kind->needs_backend)
+		loop_timer_at(&r->timer, loop_now() + r->timeout);
+}
+
+/* It is still there, where it was: those who came later stand behind it. */
+static void stand_in_line(struct queue *q, struct queue_request *r)
+{
+	struct list *before = q->waiting[r->verb].next;
+
+	while (before != &q->waiting[r->verb] &&
+	       list_entry(before, struct queue_request, link)->id < r->id)
+		before = before->next;
+	list_remove(&r->link);
+	list_append(before, &r->link);
+	r->state = QUEUE_WAITING;
+	q->waiting_count[r->verb]++;
+}
+
+void queue_wait_again(uint64_t id, const char *why)
+{
+	struct queue_request *r = queue_pending(id);
+	bool over;
+
+	if (!r)
+		return;
+	r->why = why;
+	/* a timer that has gone off found it with its kind */
+	over = never_waits(r) || (r->timeout > 0 && !r->timer.armed);
+	if (!r->answered) {
+		answer(r, when_over(r));
+		queue_drop(id);
+	} else if (over || (!r->held && !may_wait(r))) {
+		answer(r, when_over(r));
+	} else {
+		stand_in_line(r->queue, r);
+	}
 }
 
 static void ask(struct queue *q, struct queue_request *r)
@@ -490,6 +535,7 @@ enum queue_error queue_create(const char *name, const struct queue_kind *kind,
 		free(q);
 		return errno == ENOSPC ? QUEUE_TOO_MANY : QUEUE_NO_MEMORY;
 	}
+	q->set.backend = NULL;
 	list_append(&front.all, &q->link);
 	list_append(bucket_of(name), &q->by_name);
 	front.count++;
@@ -500,6 +546,7 @@ enum queue_error queue_create(const char *name, const struct queue_kind *kind,
 void queue_change(struct queue *q, const struct queue_settings *set)
 {
 	q->set = *set;
+	q->set.backend = NULL;
 	if (q->kind->changed)
 		q->kind->changed(q);
 	settle(q);

@@ -33,12 +33,18 @@ struct queue_item {
 struct queue_item *queue_item_new(size_t len); /* text to be filled in; NULL: no memory */
 void queue_items_free(struct list *items);
 
+/* Who keeps the items of a kind that asks somebody else; NULL: not given. */
+struct queue_backend {
+	const char *url, *user, *password_file;
+};
+
 struct queue_settings {
 	uint32_t maxsize; /* items, 0: no limit */
 	uint64_t max_bytes;
 	bool durable;
 	uint32_t max_deliveries;
-	char dead[CREW_NAME_MAX + 1]; /* name of another queue; "": none */
+	char dead[CREW_NAME_MAX + 1];	     /* name of another queue; "": none */
+	const struct queue_backend *backend; /* lives as long as queue_create() */
 };
 
 enum queue_verb {

@@ -8,6 +8,13 @@
 #include "daemon/queue_made.h"
 #include "lib/log.h"
 
+static struct queue_backend backend_of(const struct conf *conf, const struct conf_queue *def)
+{
+	return (struct queue_backend){ .url = conf_text(conf, def->url),
+				       .user = conf_text(conf, def->user),
+				       .password_file = conf_text(conf, def->password_file) };
+}
+
 static struct queue_settings settings_of(const struct conf *conf, const struct conf_queue *def)
 {
 	struct queue_settings set = { .maxsize = def->maxsize,
@@ -68,6 +75,8 @@ void queue_conf_delete(struct queue *q)
 		log_warning(q->name,
 			    "deleted, but should the manager be restarted the queue is back");
 	queue_made_drop(q->name);
+	if (q->kind->erase)
+		q->kind->erase(q);
 	queue_delete(q);
 }
 
@@ -97,8 +106,10 @@ bool queue_conf_prepare(const struct conf *now)
 	for (uint32_t i = 0; i < now->queue_count; i++) {
 		const struct conf_queue *def = conf_queue_at(now, i);
 		struct queue_settings set = settings_of(now, def);
+		struct queue_backend backend = backend_of(now, def);
 		struct queue *q;
 
+		set.backend = &backend;
 		if (queue_find(name_of(now, def)))
 			continue;
 		if (!queue_kind_of(def->kind, def->durable) ||

@@ -5,7 +5,11 @@
 static const struct queue_kind *const kinds[] = {
 	[CONF_QUEUE_MANAGER] = &queue_manager,
 	[CONF_QUEUE_SHARED] = &queue_shared,
+#ifdef HAVE_REDIS
+	[CONF_QUEUE_REDIS] = &queue_redis,
+#else
 	[CONF_QUEUE_REDIS] = NULL,
+#endif
 };
 
 const struct queue_kind *queue_kind_of(enum conf_queue_kind kind, bool durable)

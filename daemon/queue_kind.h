@@ -21,6 +21,7 @@ struct queue_stat { /* as far as it is known without asking anybody */
 struct queue_kind {
 	const char *name;
 	bool leases;
+	bool needs_backend; /* only the configuration can make such a queue */
 	/* Processes put and get by themselves: nobody waits here (refused as QUEUE_WRONG_KIND), as what was got
 	 * could not be given back, and what there is changes without a word. */
 	bool direct;
@@ -36,6 +37,12 @@ struct queue_kind {
 	enum queue_error (*serve[QUEUE_VERBS])(struct queue *q, struct queue_request *r);
 	/* Takes a request back that was answered QUEUE_LATER. False: it is too late for that. */
 	bool (*cancel)(struct queue *q, struct queue_request *r);
+	/* The items of an answered get are on their way to whoever asked: they do not come back. NULL: no matter. */
+	void (*told)(struct queue *q, struct queue_request *r);
+	/* What to say to one whose time is over, or who does not wait; r->why may be set. QUEUE_OK, NULL: what is usual. */
+	enum queue_error (*over)(const struct queue *q, struct queue_request *r);
+	/* The queue is being deleted with all that is in it, wherever that is; destroy() follows. NULL: all is here. */
+	void (*erase)(struct queue *q);
 	/* An item that was got is back, at the head: it was leased, or nobody heard of it. */
 	void (*back)(struct queue *q, struct queue_item *item);
 	/* One that was got, and not leased, has been handed on; it is the kind's. NULL: free() will do. */
@@ -55,7 +62,7 @@ struct queue_kind {
 	int (*descriptor)(struct queue *q);
 };
 
-extern const struct queue_kind queue_manager, queue_durable, queue_shared;
+extern const struct queue_kind queue_manager, queue_durable, queue_shared, queue_redis;
 /* NULL: that kind is not built in. */
 const struct queue_kind *queue_kind_of(enum conf_queue_kind kind, bool durable);
 /* False: no kind of that name is built in. */
@@ -71,6 +78,12 @@ void queue_stirred(struct queue *q);
 struct queue_request *queue_pending(uint64_t id);
 /* Its answer. One that nobody waits for any more is dealt with. */
 void queue_complete(uint64_t id, enum queue_error error, const char *why);
+/* The kind could not serve it now: it waits again, in its place among the others, until queue_stirred(); or it is
+ * answered, if it may not wait any longer. For verbs that wait. */
+void queue_wait_again(uint64_t id, const char *why);
+/* Calls `each` for every item on loan. */
+void queue_leases_each(const struct queue *q,
+		       void (*each)(const struct queue_item *item, void *arg), void *arg);
 
 /* Between queue.c and queue_lease.c: items that were got return to where they were, the last one first (`q` NULL:
  * they are gone); all leases of a queue end with it; the beginning. */

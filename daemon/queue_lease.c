@@ -240,6 +240,13 @@ void queue_leases_end(struct queue *q)
 	}
 }
 
+void queue_leases_each(const struct queue *q,
+		       void (*each)(const struct queue_item *item, void *arg), void *arg)
+{
+	for (const struct list *e = q->leases.next; e != &q->leases; e = e->next)
+		each(list_entry(e, const struct queue_lease, of_queue)->item, arg);
+}
+
 void queue_leases_init(uint32_t seed)
 {
 	for (int i = 0; i < BUCKETS; i++)

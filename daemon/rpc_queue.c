@@ -288,6 +288,9 @@ static const char *check_creation(struct creation *c, const char **right)
 		return "kind";
 	if (c->kind == CONF_QUEUE_SHARED)
 		return check_shared(c, right);
+	*right = "\"manager\"; a queue of this kind needs a url, which only the configuration has";
+	if (queue_kind_of(c->kind, false)->needs_backend)
+		return "kind";
 	*right = "the name of another queue, which has to be there, and of kind \"manager\"";
 	if (c->dead && (!dead || !dead->kind->take || strcmp(c->dead, c->name) == 0))
 		return "dead";

@@ -34,13 +34,15 @@
 #define CREW_QUEUES_MAX	      4096
 #define CREW_QUEUES_SHARED_MAX                                                                     \
 	256 /* of them in shared memory: the keeper holds a descriptor of each */
-#define CREW_QUEUE_ITEMS_MAX 10000000		  /* `maxsize` of one queue */
-#define CREW_QUEUE_BYTES_MAX (512 * 1024 * 1024L) /* memory that the items of all queues take */
-#define CREW_QUEUE_HELD_MAX  (256 * 1024 * 1024L) /* memory of items that wait to be put */
-#define CREW_QUEUE_MANY_MAX  10000		  /* items of one GetMany or PutMany */
-#define CREW_DELIVERIES_MAX  1000000		  /* of one item */
-#define CREW_RESULT_MAX	     (1024 * 1024)	  /* result of one task */
-#define CREW_JOURNAL_SEGMENT (1024 * 1024)	  /* a journal's segment is at least so large */
-#define CREW_JOURNAL_QUEUE   (4 * 1024 * 1024)	  /* waiting for the disk, of one journal */
+#define CREW_QUEUE_ITEMS_MAX  10000000		   /* `maxsize` of one queue */
+#define CREW_QUEUE_BYTES_MAX  (512 * 1024 * 1024L) /* memory that the items of all queues take */
+#define CREW_QUEUE_HELD_MAX   (256 * 1024 * 1024L) /* memory of items that wait to be put */
+#define CREW_QUEUE_MANY_MAX   10000		   /* items of one GetMany or PutMany */
+#define CREW_REDIS_LIST_MAX   4096		   /* values of one answer of redis ... */
+#define CREW_REDIS_ANSWER_MAX (4 * 1024 * 1024) /* ... and what is read of one that is not whole */
+#define CREW_DELIVERIES_MAX   1000000		/* of one item */
+#define CREW_RESULT_MAX	      (1024 * 1024)	/* result of one task */
+#define CREW_JOURNAL_SEGMENT  (1024 * 1024)	/* a journal's segment is at least so large */
+#define CREW_JOURNAL_QUEUE    (4 * 1024 * 1024) /* waiting for the disk, of one journal */
 
 #endif

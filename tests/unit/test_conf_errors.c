@@ -502,15 +502,27 @@ static void test_queues(void **state)
 		{ "queue q {\nkind = shared\nmax-bytes = 63 }",
 		  "t.conf:3: queue \"q\": max-bytes = \"63\": must be at least 64 for kind "
 		  "\"shared\"\n" },
+#ifdef HAVE_REDIS
+		{ "queue q {\nkind = redis }",
+		  "t.conf:1: queue \"q\": kind = \"redis\" needs a url, such as "
+		  "\"redis://127.0.0.1:6379/0\"\n" },
+		{ "queue q {\nkind = redis\nurl = \"redis://h\" }",
+		  "t.conf:3: queue \"q\": url = \"redis://h\": must be redis://HOST:PORT/DB, HOST "
+		  "a numeric address: names are not looked up\n" },
+		{ "queue q {\nkind = redis\nurl = \"unix:///s\"\nuser = u }",
+		  "t.conf:4: queue \"q\": user = \"u\": needs a password-file\n" },
+#else
 		{ "queue q {\nkind = redis }", "t.conf:2: queue \"q\": kind = \"redis\": queues in "
 					       "redis are not built into this "
 					       "crewd; use \"manager\" or \"shared\"\n" },
-		{ "queue q {\npath = /x\nurl = y }", "t.conf:2: queue \"q\": path = \"/x\": is for "
-						     "kind = \"shared\", and this one is of "
-						     "kind \"manager\"; remove it\n"
-						     "t.conf:3: queue \"q\": url = \"y\": is for "
-						     "kind = \"redis\", and this one is of kind "
-						     "\"manager\"; remove it\n" },
+#endif
+		{ "queue q {\npath = /x\nurl = unix:///y }",
+		  "t.conf:2: queue \"q\": path = \"/x\": is for "
+		  "kind = \"shared\", and this one is of "
+		  "kind \"manager\"; remove it\n"
+		  "t.conf:3: queue \"q\": url = \"unix:///y\": is for "
+		  "kind = \"redis\", and this one is of kind "
+		  "\"manager\"; remove it\n" },
 		{ "queue q { maxsize = -1 }", "t.conf:1: queue \"q\": maxsize = \"-1\": must be a "
 					      "number from 0 to 10000000\n" },
 		{ "queue q { max-bytes = 0 }",
