@@ -287,6 +287,7 @@ int start_all(const char *config, const char *socket)
 	sigfillset(&signals);	      /* they are read, not handled */
 	sigdelset(&signals, SIGABRT); /* of the watchdog of systemd: it ends a keeper that hangs */
 	sigprocmask(SIG_SETMASK, &signals, NULL);
+	spawn_unignore_signals();
 	r = start_read(config, &k.now);
 	k.root = geteuid() == 0;
 	k.next.fd = -1;

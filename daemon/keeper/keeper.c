@@ -69,36 +69,35 @@ static void read_status(struct slot *s, bool dead)
 	}
 }
 
-static void fork_now(struct slot *s, uint32_t pool)
+static void fork_now(struct slot *s, uint32_t pool, const struct wire_tail *tail)
 {
 	struct spawn_failure f;
 
 	s->told.started = clock_now();
 	s->fds_told = false; /* a manager may have come while it was in line */
-	if (spawn_worker(s, k.now.conf, pool, &f) < 0) {
+	if (spawn_worker(s, k.now.conf, pool, tail, &f) < 0) {
 		s->told.state = WIRE_GONE;
 		s->told.step = f.step;
 		s->told.err = f.err;
 		s->told.ended = clock_now();
-	} else {
+	} else if (s->status >= 0) {
 		pending.execs++;
-		read_status(s, false); /* one that was begun as vfork(2) does is past its exec */
-		if (s->status >= 0)
-			keeper_watch(s->status, EPOLLIN, s->told.slot, true);
+		keeper_watch(s->status, EPOLLIN, s->told.slot, true);
 	}
 	table_mark(s);
 }
 
-void keeper_spawn(uint32_t slot, uint32_t pool)
+void keeper_spawn(uint32_t slot, uint32_t pool, const struct wire_tail *tail)
 {
 	struct slot *s = table_slot(slot);
 	unsigned next;
 
 	s->told = (struct wire_child){ .slot = slot, .run = s->told.run, .state = WIRE_STARTING };
 	if (pending.execs < EXECS_MAX || pending.count == CREW_WORKERS_MAX) {
-		fork_now(s, pool);
+		fork_now(s, pool, tail);
 		return;
 	}
+	slot_keep_tail(s, tail);
 	next = (pending.head + pending.count++) % CREW_WORKERS_MAX;
 	pending.line[next].slot = slot;
 	pending.line[next].run = s->told.run;
@@ -114,7 +113,7 @@ static void fork_line(void)
 		pending.head = (i + 1) % CREW_WORKERS_MAX;
 		pending.count--;
 		if (s->told.state == WIRE_STARTING && s->told.run == pending.line[i].run)
-			fork_now(s, pending.line[i].pool);
+			fork_now(s, pending.line[i].pool, NULL);
 	}
 }
 
@@ -149,7 +148,8 @@ static void worker_died(struct slot *s, const siginfo_t *si)
 {
 	struct rusage u;
 
-	keeper_kill(s, SIGKILL); /* what it left behind; its pid is still its own */
+	cgroup_kill(s->name); /* what it left behind; its pid is still its own */
+	kill(-s->told.pid, SIGKILL);
 	if (s->status >= 0)
 		read_status(s, true);
 	if (s->status_in >= 0) { /* it died before all else */
