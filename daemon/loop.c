@@ -2,21 +2,27 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include "lib/clock.h"
 #include "lib/log.h"
 
+#define WATCH_AGAIN (100 * USEC_PER_MSEC)
+
 struct loop_io {
 	struct event event;
+	struct list link; /* on `unwatched` */
 	int fd;
 	unsigned events;
+	bool watched;
 	loop_io_fn *fn;
 	void *arg;
 };
 
 static struct event_base *base;
 static struct list tasks = LIST_INIT(tasks);
+static struct list unwatched = LIST_INIT(unwatched); /* to be watched from the next turn on */
 static int64_t turn_now; /* 0: not asked in this turn */
 static bool stopping;
 
@@ -48,11 +54,14 @@ static void run_tasks(void)
 	}
 }
 
+static void watch_all(void);
+
 void loop_run(void)
 {
 	while (!stopping) {
 		int flags = EVLOOP_ONCE | (list_empty(&tasks) ? 0 : EVLOOP_NONBLOCK);
 
+		watch_all();
 		turn_now = 0;
 		if (event_base_loop(base, flags) < 0) {
 			log_error(NULL, "the event loop failed");
@@ -91,15 +100,46 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
 	io->fn(fd, events, io->arg);
 }
 
-static int watch(struct loop_io *io)
+static bool watch(struct loop_io *io)
 {
 	short what = (short)((io->events & LOOP_READ ? EV_READ : 0) |
 			     (io->events & LOOP_WRITE ? EV_WRITE : 0));
 
-	if (!what)
-		return 0;
 	event_assign(&io->event, base, io->fd, (short)(what | EV_PERSIST), on_io, io);
-	return event_add(&io->event, NULL);
+	io->watched = event_add(&io->event, NULL) == 0;
+	return io->watched;
+}
+
+static void unwatch(struct loop_io *io)
+{
+	list_remove(&io->link);
+	if (io->watched)
+		event_del(&io->event);
+	io->watched = false;
+}
+
+static void on_watch_again(void *arg)
+{
+	(void)arg; /* that there is a turn is all it takes */
+}
+
+/* The kernel may have no room for one (fs.epoll.max_user_watches): it is tried again. */
+static void watch_all(void)
+{
+	static struct loop_timer again = { .fn = on_watch_again };
+
+	while (!list_empty(&unwatched)) {
+		struct loop_io *io = list_entry(unwatched.next, struct loop_io, link);
+
+		if (!watch(io)) {
+			if (!again.armed)
+				log_error(NULL, "cannot watch descriptor %d: %s", io->fd,
+					  strerror(errno));
+			loop_timer_at(&again, clock_now() + WATCH_AGAIN);
+			return;
+		}
+		list_remove(&io->link);
+	}
 }
 
 struct loop_io *loop_io_new(int fd, unsigned events, loop_io_fn *fn, void *arg)
@@ -108,11 +148,8 @@ struct loop_io *loop_io_new(int fd, unsigned events, loop_io_fn *fn, void *arg)
 
 	if (!io)
 		return NULL;
-	*io = (struct loop_io){ .fd = fd, .events = events, .fn = fn, .arg = arg };
-	if (watch(io) < 0) {
-		free(io);
-		return NULL;
-	}
+	*io = (struct loop_io){ .fd = fd, .fn = fn, .arg = arg };
+	loop_io_set(io, events);
 	return io;
 }
 
@@ -120,21 +157,17 @@ void loop_io_set(struct loop_io *io, unsigned events)
 {
 	if (io->events == events)
 		return;
-	if (io->events)
-		event_del(&io->event);
+	unwatch(io);
 	io->events = events;
-	if (watch(io) < 0) {
-		log_error(NULL, "cannot watch descriptor %d", io->fd);
-		abort();
-	}
+	if (events)
+		list_append(&unwatched, &io->link);
 }
 
 void loop_io_free(struct loop_io *io)
 {
 	if (!io)
 		return;
-	if (io->events)
-		event_del(&io->event);
+	unwatch(io);
 	free(io);
 }
 

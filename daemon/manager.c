@@ -64,8 +64,10 @@ static void on_ended(unsigned slot, const struct child_end *end)
 {
 	struct worker *w = crew_slot(slot);
 
-	if (w)
-		worker_on_ended(w, end);
+	if (!w)
+		return;
+	output_ended(w);
+	worker_on_ended(w, end);
 }
 
 static void on_output(unsigned slot, int fd)

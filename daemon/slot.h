@@ -34,6 +34,8 @@ struct slot {
 	unsigned oom_kills; /* in its cgroup, when last looked at */
 	bool fds_told;	    /* its descriptors have been passed to this manager */
 	int next_dirty;
+	bool held; /* that it is there is told a little later, see table_began() */
+	int next_held;
 	int next_pid; /* chain of the pid's bucket, -1: last */
 	char name[CREW_NAME_MAX + 1];
 };

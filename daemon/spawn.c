@@ -284,6 +284,8 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 	if (p->directory && chdir(conf_text(mine, p->directory)) < 0)
 		fail(WIRE_STEP_DIRECTORY);
 	set_command(mine, p);
+	if (s->with & WIRE_WITH_TASK)
+		prctl(PR_SET_PDEATHSIG, p->stop_signal, 0, 0, 0);
 	unblock_signals();
 	exec_along_path(argv_space);
 	_exit(127);

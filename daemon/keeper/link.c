@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "daemon/cgroup.h"
 #include "daemon/held.h"
+#include "daemon/line.h"
 #include "daemon/spawn.h"
 #include "daemon/keeper/state.h"
 #include "daemon/notify.h"
@@ -238,7 +239,7 @@ static void on_spawn(const struct wire *w)
 	carried.count = 0;
 	s->told.run = q->run;
 	memcpy(s->name, q->name, sizeof(s->name));
-	keeper_spawn(q->slot, q->pool, &carried.tail);
+	keeper_spawn(s, q->pool, &carried.tail);
 }
 
 static void on_signal(const struct wire *w)
@@ -303,7 +304,7 @@ static void on_commit(const struct wire *w)
 {
 	if (!k.next.conf || k.next.serial != w->value)
 		return;
-	keeper_renumber(k.next.conf);
+	line_renumber(k.now.conf, k.next.conf);
 	start_drop(&k.now);
 	k.now = k.next;
 	k.next = (struct snapshot){ .fd = -1 };
