@@ -18,6 +18,7 @@
 #include "daemon/output.h"
 #include "daemon/queue_conf.h"
 #include "daemon/sink.h"
+#include "daemon/slice.h"
 #include "daemon/taskpool.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -325,6 +326,7 @@ int manager_main(void)
 	fcntl(CHANNEL, F_SETFD, FD_CLOEXEC);
 	fcntl(CHANNEL, F_SETFL, O_NONBLOCK);
 	ignore_signals();
+	slice_make_short();
 	if (start() != 0)
 		return 1;
 	loop_run();

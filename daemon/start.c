@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "daemon/cgroup.h"
+#include "daemon/slice.h"
 #include "daemon/spawn.h"
 #include "daemon/keeper/state.h"
 #include "daemon/ledger.h"
@@ -288,6 +289,7 @@ int start_all(const char *config, const char *socket)
 	sigdelset(&signals, SIGABRT); /* of the watchdog of systemd: it ends a keeper that hangs */
 	sigprocmask(SIG_SETMASK, &signals, NULL);
 	spawn_unignore_signals();
+	slice_make_short();
 	r = start_read(config, &k.now);
 	k.root = geteuid() == 0;
 	k.next.fd = -1;
