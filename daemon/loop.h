@@ -34,11 +34,12 @@ void loop_io_free(struct loop_io *io); /* NULL is fine; does not close fd */
 struct loop_timer {
 	void (*fn)(void *arg);
 	void *arg;
-	void *impl;
 	bool armed;
+	int64_t when;	/* these two are the loop's */
+	unsigned place;
 };
 void loop_timer_at(struct loop_timer *t, int64_t when); /* sets or moves; past: next turn */
-void loop_timer_off(struct loop_timer *t);		/* no memory stays behind */
+void loop_timer_off(struct loop_timer *t);
 
 /* Runs once at the end of this turn; asking again before that changes nothing. */
 struct loop_task {
