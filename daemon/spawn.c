@@ -255,6 +255,14 @@ static void set_command(const struct conf *conf, const struct conf_pool *p)
 	argv_space[n] = NULL; /* a child on the borrowed stack may have left more there */
 }
 
+/* A task is not told to the manager at once, so that this could not end it should the keeper be killed meanwhile. */
+static void end_with_keeper(int sig)
+{
+	prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0);
+	if (getppid() != spawn_setup.keeper)
+		_exit(126);
+}
+
 static void __attribute__((noreturn))
 child(const struct slot *s, const struct conf *conf, uint32_t index)
 {
@@ -285,7 +293,7 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 		fail(WIRE_STEP_DIRECTORY);
 	set_command(mine, p);
 	if (s->with & WIRE_WITH_TASK)
-		prctl(PR_SET_PDEATHSIG, p->stop_signal, 0, 0, 0);
+		end_with_keeper(p->stop_signal);
 	unblock_signals();
 	exec_along_path(argv_space);
 	_exit(127);

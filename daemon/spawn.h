@@ -14,6 +14,7 @@
 /* What every worker gets; set once at start. */
 struct spawn_setup {
 	bool root;
+	pid_t keeper;
 	struct rlimit nofile; /* as crewd was started with */
 	uid_t manager_uid;    /* whom the pipes are given to, so that it may open them again */
 	gid_t manager_gid;
