@@ -58,9 +58,9 @@ class Run:
     """What the threads share. `lock` guards all of it but the lanes, which are the second thread's."""
 
     def __init__(self, client: Client, pool: str, kind: str, to_task: Callable[[Any], Dict[str, Any]],
-                 items: Iterable[Any], ordered: bool, window: int) -> None:
+                 items: Iterable[Any], ordered: bool, window: int, finite: bool) -> None:
         self.client, self.pool, self.kind, self.to_task = client, pool, kind, to_task
-        self.ordered, self.window = ordered, max(1, window)
+        self.ordered, self.window, self.finite = ordered, max(1, window), finite
         self.pid = os.getpid()
         self.lock = threading.Condition()
         self.inbox: Deque[Task] = deque()
@@ -123,11 +123,15 @@ class Run:
             except OSError:
                 pass  # it is awake, or has ended
 
+    def _is_refused(self) -> bool:
+        """Nothing more is taken. Where there is a place for each result, the error is put into those that are left."""
+        return self.stopped or (self.fatal is not None and not self.finite)
+
     def _has_room(self) -> bool:
         with self.lock:
-            while not self.stopped and not self.fatal and self.pulled - self.given >= self.window:
+            while not self._is_refused() and self.pulled - self.given >= self.window:
                 self.lock.wait()
-            return not self.stopped and not self.fatal
+            return not self._is_refused()
 
     def _feed(self, iterator: Iterator[Any]) -> None:
         try:

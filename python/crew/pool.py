@@ -102,10 +102,11 @@ class Pool:
             return lambda item: task_of(kind, what, item)
         return lambda item: task_of(kind, what, (item,))
 
-    def _iterate(self, first: Any, second: Any, star: bool, ordered: bool, window: int) -> MapIterator:
+    def _iterate(self, first: Any, second: Any, star: bool, ordered: bool, window: int,
+                 finite: bool = False) -> MapIterator:
         what, items = (None, first) if second is None else (first, second)
         to_task = self._to_task(what, star)
-        return MapIterator(Run(self._client, self.name, self._kind(), to_task, items, ordered, window))
+        return MapIterator(Run(self._client, self.name, self._kind(), to_task, items, ordered, window, finite))
 
     def imap(self, what: Any, iterable: Optional[Iterable[Any]] = None, chunksize: int = 1, *,
              window: int = WINDOW) -> MapIterator:
@@ -133,13 +134,13 @@ class Pool:
         If some failed, raises the exception of the first of them; with return_exceptions, each is in its place.
         """
         del chunksize
-        return _collect(self._iterate(what, iterable, False, True, WINDOW), return_exceptions)
+        return _collect(self._iterate(what, iterable, False, True, WINDOW, True), return_exceptions)
 
     def starmap(self, what: Any, iterable: Optional[Iterable[Iterable[Any]]] = None,
                 chunksize: Optional[int] = None, *, return_exceptions: bool = False) -> List[Any]:
         """As map(), each item being the arguments of a task."""
         del chunksize
-        return _collect(self._iterate(what, iterable, True, True, WINDOW), return_exceptions)
+        return _collect(self._iterate(what, iterable, True, True, WINDOW, True), return_exceptions)
 
     def map_async(self, what: Any, iterable: Optional[Iterable[Any]] = None, chunksize: Optional[int] = None,
                   callback: Callback = None, error_callback: Callback = None) -> LocalResult:
