@@ -321,9 +321,10 @@ class Talk:
     def _take(self, lane: Lane, reply: Reply) -> None:
         if reply.error is not None:
             error = from_reply(reply.error, reply.parameters)
+            refused = self.run.refuse_all(error)
             self._unanswered(lane, error)
             self._forget(lane)
-            for index, _ in self.run.refuse_all(error):
+            for index, _ in refused:
                 self.run.deliver(index, Outcome(error=error))
             return
         self.ends = 0
