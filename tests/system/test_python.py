@@ -520,6 +520,7 @@ def test_process(daemon):
 
 
 def test_process_of_a_pool(daemon):
+    daemon.wait_state("plain-1", "running")
     p = crew.Process.attach("plain-1")
     first = p.pid
     assert first == daemon.worker("plain-1")["pid"]
