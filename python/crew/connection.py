@@ -165,14 +165,14 @@ class Connection:
         self._searched = 0
         return data
 
-    def _fill(self) -> bool:
-        """Reads what is there. False: nothing, for now."""
+    def _fill(self) -> None:
+        """Reads what is there, if anything is."""
         if self._socket is None:
             raise Gone(accepted=True)
         try:
             data = self._socket.recv(READ_SIZE)
         except BlockingIOError:
-            return False
+            return
         except ConnectionResetError:
             # The kernel says so when the daemon has closed without having read all: where one call was
             # under way and nothing was answered, its NUL was not read.
@@ -183,7 +183,6 @@ class Connection:
             self.close()
             raise Gone(accepted=True)
         self._buffer += data
-        return True
 
     def receive(self, deadline: Optional[float] = None) -> Reply:
         """The next reply. Late, Gone or ProtocolError; after the last two the connection is closed."""
@@ -191,8 +190,9 @@ class Connection:
             data = self._next()
             if data is not None:
                 return self._decode(data)
-            if not self._fill() and not self._wait(select.POLLIN, deadline):
+            if self._socket is not None and not self._wait(select.POLLIN, deadline):
                 raise Late
+            self._fill()
 
     def receive_there(self) -> List[Reply]:
         """Replies that are there, without waiting; as receive()."""
