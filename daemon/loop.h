@@ -7,6 +7,7 @@
 #define CREWD_LOOP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "lib/list.h"
 
@@ -34,7 +35,8 @@ void loop_io_free(struct loop_io *io); /* NULL is fine; does not close fd */
 struct loop_timer {
 	void (*fn)(void *arg);
 	void *arg;
-	void *impl;
+	int64_t when;
+	size_t at; /* its place among those that are armed; the loop's */
 	bool armed;
 };
 void loop_timer_at(struct loop_timer *t, int64_t when); /* sets or moves; past: next turn */
