@@ -1,8 +1,9 @@
 /*
  * A producer and a consumer of a queue that costs little itself, each a process with a connection of its own:
  *   queues flow PEER SOCKET NAME SIZE HOW SECONDS   prints items a second
+ *   queues puts PEER SOCKET NAME SIZE SECONDS       a producer alone, one at a time; items a second
  *   queues trip PEER SOCKET NAME SIZE N             N items there (NAME) and back (NAME-back); p50 and p99 in ns
- * PEER: crewd or redis. HOW: `one` at a time, `pipelined` (64 calls before the first reply is read; crewd only), or
+ * PEER: crewd, redis, or echo: `helper echo`, which sends back what it gets (`flow` for SECONDS, as nothing ends it). HOW: `one` at a time, `pipelined` (64 calls before the first reply is read; crewd only), or
  * `many` (100 items a call; crewd only). Queues have to be there, and empty. Every reply is looked at.
  */
 #define _GNU_SOURCE
@@ -244,9 +245,33 @@ static unsigned redis_get(struct link *l, const char *name, unsigned calls, unsi
 	return !*ended;
 }
 
+/* What a put and a get cost at least, with a server between two processes: a round trip of each. */
+static int64_t echo_ends;
+
+static void echo_put(struct link *l, const char *name, const char *what, unsigned calls,
+		     unsigned each)
+{
+	(void)name;
+	(void)calls;
+	(void)each;
+	add(l, what, item_size);
+	add(l, "", 1);
+	send_out(l);
+	receive(l, '\0', 1);
+}
+
+static unsigned echo_get(struct link *l, const char *name, unsigned calls, unsigned each,
+			 bool *ended)
+{
+	echo_put(l, name, item, calls, each);
+	*ended = now() >= echo_ends;
+	return 1;
+}
+
 static const struct peer peers[] = {
 	{ "crewd", crewd_put, crewd_get },
 	{ "redis", redis_put, redis_get },
+	{ "echo", echo_put, echo_get },
 };
 
 static const struct peer *peer_named(const char *name)
@@ -301,8 +326,9 @@ static void flow(const struct peer *p, const char *path, const char *name, const
 	bool ended = false;
 	int64_t begin;
 
-	if (p->get == redis_get && calls * each > 1)
-		die("redis: only one at a time");
+	if (p->get != crewd_get && calls * each > 1)
+		die("%s: only one at a time", p->name);
+	echo_ends = now() + (int64_t)(seconds * 1e9);
 	if (pid == 0)
 		produce(p, name, calls, each, seconds);
 	p->get(&one, name, calls, each, &ended);
@@ -311,6 +337,20 @@ static void flow(const struct peer *p, const char *path, const char *name, const
 		count += p->get(&one, name, calls, each, &ended);
 	printf("%.0f\n", (double)count * 1e9 / (double)(now() - begin));
 	end_other(pid);
+}
+
+static void puts_alone(const struct peer *p, const char *path, const char *name, double seconds)
+{
+	int64_t begin, end;
+	uint64_t count = 0;
+
+	link_open(&one, path);
+	p->put(&one, name, item, 1, 1);
+	begin = now();
+	end = begin + (int64_t)(seconds * 1e9);
+	for (; now() < end; count++)
+		p->put(&one, name, item, 1, 1);
+	printf("%.0f\n", (double)count * 1e9 / (double)(now() - begin));
 }
 
 static int compare(const void *a, const void *b)
@@ -356,6 +396,8 @@ int main(int argc, char **argv)
 	make_items(strtoul(argv[5], NULL, 10));
 	if (strcmp(argv[1], "flow") == 0 && argc == 8)
 		flow(p, argv[3], argv[4], argv[6], atof(argv[7]));
+	else if (strcmp(argv[1], "puts") == 0)
+		puts_alone(p, argv[3], argv[4], atof(argv[6]));
 	else if (strcmp(argv[1], "trip") == 0)
 		trip(p, argv[3], argv[4], (unsigned)strtoul(argv[6], NULL, 10));
 	else
