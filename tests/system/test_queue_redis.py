@@ -33,13 +33,16 @@ class Redis:
     def url(self, db=0):
         return f"unix://{self.socket}?db={db}"
 
-    def start(self, **more):
-        self.conf.update(more)
+    def begin(self):
         text = "".join(f"{k.replace('_', '-')} {v}\n" for k, v in self.conf.items())
         (self.dir / "redis.conf").write_text(text)
         # pylint: disable-next=consider-using-with
         self.process = subprocess.Popen([SERVER, self.dir / "redis.conf"], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL)
+
+    def start(self, **more):
+        self.conf.update(more)
+        self.begin()
         until(self.answers, "redis answers")
         return self
 
