@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -369,26 +370,29 @@ struct account {
 	uint64_t puts, in_doubt, gets, hands, invented, disorder, lost, twice, longest;
 };
 
+/* NULL: there is none, or its maker was killed before it had its size. */
 static void *map(const char *ledger, const char *name, size_t size, bool make)
 {
 	char path[4096];
-	int fd;
+	struct stat st;
 	void *memory;
+	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s", ledger, name);
 	fd = open(path, O_RDWR | O_CLOEXEC | (make ? O_CREAT | O_EXCL : 0), 0600);
 	if (fd < 0 && !make && errno == ENOENT)
 		return NULL;
-	if (fd < 0 || (make && ftruncate(fd, (off_t)size) < 0))
+	if (fd < 0 || (make && ftruncate(fd, (off_t)size) < 0) || fstat(fd, &st) < 0)
 		die("%s: %s", path, strerror(errno));
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	memory = (size_t)st.st_size < size
+			 ? NULL
+			 : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED)
 		die("%s: %s", path, strerror(errno));
 	close(fd);
 	return memory;
 }
 
-/* One that was killed before it had begun has no file, or an empty one. */
 static void find_lives(struct account *a, const char *ledger)
 {
 	DIR *d = opendir(ledger);
