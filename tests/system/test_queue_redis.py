@@ -268,6 +268,20 @@ def test_a_stream(crewd, redis):
     assert [get(crewd, "q"), get(crewd, "q")] == [2, 3]
 
 
+def test_a_stream_of_many(crewd, redis):
+    redis.start()
+    crewd.start(queue(redis))
+    up(crewd)
+    with crewd.varlink() as v:
+        v.send(Q + "GetMany", {"name": "q", "max": 100}, more=True)
+        waiting(crewd, "q", waitingGet=1)
+        crewd.call(Q + "PutMany", name="q", items=list(range(250)))
+        got = []
+        while len(got) < 250:
+            got += v.receive()["parameters"]["items"]
+        assert got == list(range(250)) and v.silent()
+
+
 def test_delete(crewd, redis):
     redis.start()
     crewd.start(queue(redis))
