@@ -10,8 +10,9 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-#define KEEN	 50 /* usec: whoever calls again within this finds the loop awake ... */
-#define KEEN_FOR 16 /* ... once so many in a row have */
+#define KEEN	 50   /* usec: whoever calls again within this finds the loop awake ... */
+#define KEEN_FOR 16   /* ... once so many in a row have, and twice as many after each time ... */
+#define KEEN_MAX 4096 /* ... that it was in vain, up to this */
 #define NEVER	 INT64_MAX
 
 struct loop_io {
@@ -26,8 +27,9 @@ static struct event_base *base;
 static struct list tasks = LIST_INIT(tasks);
 static int64_t turn_now; /* 0: nothing has happened in this turn, and nobody has asked */
 static bool stopping;
-static unsigned soon; /* how often in a row something happened within KEEN */
-static bool alone;    /* on its processor, the only one: nothing happens while it is awake */
+static unsigned soon;		     /* how often in a row something happened within KEEN ... */
+static unsigned keen_for = KEEN_FOR; /* ... and how often it has to */
+static bool alone; /* on its processor, the only one: nothing happens while it is awake */
 
 /* Timers of ours: libevent sets its timerfd anew in each turn, whether anything has changed or not. */
 static struct {
@@ -89,19 +91,37 @@ static void dispatch(int flags)
 	}
 }
 
+static void in_vain(void)
+{
+	soon = 0;
+	keen_for = keen_for < KEEN_MAX ? 2 * keen_for : KEEN_MAX;
+}
+
+/* Awake for KEEN. True: something has happened. Who was held up meanwhile shares the processor with others, and had
+ * better leave it to them. */
+static bool await_awake(int64_t began)
+{
+	int64_t now = began;
+
+	while (!turn_now && now - began < KEEN) {
+		dispatch(EVLOOP_NONBLOCK);
+		now = turn_now ? turn_now : clock_now();
+	}
+	if (now - began >= KEEN)
+		in_vain();
+	else if (++soon % KEEN_MAX == 0)
+		keen_for = KEEN_FOR;
+	return turn_now != 0;
+}
+
 /* To be woken takes longer than to answer most calls. So who has been called again and again at once stays awake
  * for a moment; the first time that it was in vain ends that. */
 static void await_events(void)
 {
 	int64_t began = clock_now();
 
-	while (soon >= KEEN_FOR && !alone) {
-		dispatch(EVLOOP_NONBLOCK);
-		if (turn_now)
-			return;
-		if (clock_now() - began >= KEEN)
-			soon = 0;
-	}
+	if (soon >= keen_for && !alone && await_awake(began))
+		return;
 	dispatch(0);
 	soon = turn_now && turn_now - began < KEEN ? soon + 1 : 0;
 }
