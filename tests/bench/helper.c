@@ -133,11 +133,16 @@ static int echo_once(int fd)
 /* Read and write back: what any server that waits with epoll has to do. */
 static int echo(const char *path)
 {
-	struct sockaddr_un a = address(path);
 	int listener = socket(AF_UNIX, SOCK_STREAM, 0), ep = epoll_create1(0), count = -1;
 	struct epoll_event e[32];
+	struct sockaddr_un a;
+	char early[128];
 
-	if (bind(listener, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(listener, 8) < 0)
+	/* Whoever sees it may connect. */
+	snprintf(early, sizeof(early), "%s.new", path);
+	a = address(early);
+	if (bind(listener, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(listener, 8) < 0 ||
+	    rename(early, path) < 0)
 		return 1;
 	for (watched(ep, listener); count;) {
 		int n = epoll_wait(ep, e, 32, -1);
