@@ -597,6 +597,16 @@ void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block)
 	spawn(&q, slot, name, pool);
 }
 
+void child_fork(unsigned slot, const char *name, uint32_t pool, unsigned from)
+{
+	struct outbox_item q = { .with = WIRE_WITH_TEMPLATE,
+				 .from = from,
+				 .from_run = ledger_run(from),
+				 .fds = { -1, -1 } };
+
+	spawn(&q, slot, name, pool);
+}
+
 int child_spawn_task(unsigned slot, const char *name, uint32_t pool, const struct child_task *task)
 {
 	struct outbox_item q = { .with = WIRE_WITH_TASK, .args = task->count, .fds = { -1, -1 } };

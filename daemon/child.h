@@ -69,6 +69,9 @@ void child_catch_up(void);
  * configuration in force, else a sealed memfd with a one-pool block (duplicated; still the
  * caller's). The answer is `running` or `ended`, always. */
 void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block);
+/* The same, forked from the process of a template that is there: another slot. The answer may be that it is there no
+ * more: step WIRE_STEP_TEMPLATE, ECONNRESET. Nothing tells how long a template takes: child_signal() ends the wait. */
+void child_fork(unsigned slot, const char *name, uint32_t pool, unsigned from);
 /* A process for one task of a pool whose tasks are `exec` (of others it is refused, as child_spawn() is of
  * such a pool): its command, then these arguments; `input` is its standard input, empty: /dev/null. All is
  * copied. 0, or -1 with errno (E2BIG, or no memory or descriptor): then there is no answer. */

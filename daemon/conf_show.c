@@ -54,6 +54,8 @@ static void show_list(const struct field *f)
 {
 	const struct conf_list *list = f->at;
 
+	if (f->key->type == CONF_TYPE_COMMAND && !list->count) /* it has a template */
+		return;
 	put(f->sink, "{");
 	for (uint32_t i = 0; i < list->count; i++) {
 		if (i)

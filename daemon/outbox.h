@@ -14,7 +14,7 @@ struct outbox_item {
 	uint8_t whom; /* enum wire_whom */
 	uint8_t with; /* enum wire_with */
 	int value;
-	uint32_t slot, run, pool, args;
+	uint32_t slot, run, pool, args, from, from_run;
 	int fds[2]; /* the outbox's from then on, -1: none */
 	const char
 		*name; /* of a WIRE_SPAWN, a WIRE_HOLD; lives as long as the slot is used for it */

@@ -19,7 +19,8 @@
 #include "daemon/handed.h"
 #include "daemon/sealed.h"
 
-#define STACK_SIZE (128 * 1024)
+#define STACK_SIZE  (128 * 1024)
+#define TEMPLATE_FD "4" /* where a template finds its channel; set_stdio() */
 
 /* A sanitizer takes a borrowed stack for a fault. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -78,6 +79,8 @@ static void set_environment(const struct slot *s, const struct conf *conf,
 	     environment_set("CREW_POOL", conf_text(conf, p->name));
 	if (p->ready == CONF_READY_NOTIFY || p->watchdog)
 		ok = ok && environment_set("NOTIFY_SOCKET", spawn_setup.notify);
+	if (p->is_template)
+		ok = ok && environment_set("CREW_TEMPLATE_FD", TEMPLATE_FD);
 	snprintf(usec, sizeof(usec), "%lld", (long long)p->watchdog);
 	if (p->watchdog)
 		ok = ok && environment_set("WATCHDOG_USEC", usec);
@@ -129,6 +132,7 @@ static void become(const struct conf *conf, const struct conf_identity *id)
 
 struct stdio {
 	int in, out, log; /* in, out: -1: the ordinary ones */
+	int ask;	  /* -1: it is no template */
 };
 
 /* All other descriptors are closed here and not by exec, which may be long in coming when a file system
@@ -136,13 +140,18 @@ struct stdio {
 static void set_stdio(const struct stdio *io)
 {
 	int in = io->in >= 0 ? io->in : spawn_setup.null, out = io->out >= 0 ? io->out : io->log;
+	int ask = -1;
 
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(io->log, 2) < 0)
+		fail(WIRE_STEP_STDIO);
+	if (io->ask >= 0 && (ask = fcntl(io->ask, F_DUPFD, 5)) < 0) /* out of the way of the other */
 		fail(WIRE_STEP_STDIO);
 	if (status_fd != 3 && dup3(status_fd, 3, O_CLOEXEC) < 0)
 		fail(WIRE_STEP_STDIO);
 	status_fd = 3;
-	close_range(4, ~0u, 0);
+	if (ask >= 0 && dup2(ask, 4) < 0)
+		fail(WIRE_STEP_STDIO);
+	close_range(ask >= 0 ? 5 : 4, ~0u, 0);
 }
 
 /*
@@ -255,7 +264,7 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 	const struct conf_identity *id;
 	const struct conf_pool *p;
 	/* the slot is the keeper's, which clears these soon */
-	const struct stdio io = { s->child_in, s->child_out, s->log_in };
+	const struct stdio io = { s->child_in, s->child_out, s->log_in, s->child_ask };
 
 	take_descriptors(s);
 	errno = EINVAL;
@@ -267,7 +276,6 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 		fail(WIRE_STEP_SESSION);
 	cgroup_enter(s->name);
 	set_stdio(&io);
-	keep_only(status_fd);
 	set_limits(mine, p);
 	environment_begin(p->clean_environment);
 	set_identity(conf, id);
@@ -356,8 +364,17 @@ static int give_pipes(const struct slot *s, const struct conf_pool *p)
 	return slot_give_pipes(s, p->identity.uid, p->identity.gid);
 }
 
+static int make_ask(struct slot *s, const struct conf *conf, const struct conf_pool *p)
+{
+	if (!p || !p->is_template)
+		return 0;
+	snprintf(s->of, sizeof(s->of), "%s", conf_text(conf, p->name));
+	s->asked.under_way = false;
+	return slot_make_ask(s);
+}
+
 /* All that can be known to be wrong before there is a child. */
-static int prepare(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f)
+int spawn_prepare(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f)
 {
 	const struct conf_pool *p = NULL;
 	enum conf_tasks tasks = CONF_TASKS_NONE;
@@ -370,13 +387,14 @@ static int prepare(struct slot *s, const struct conf *conf, uint32_t pool, struc
 		p = conf_pool_at(conf, pool);
 		tasks = p->tasks;
 	}
-	if (for_task != (tasks == CONF_TASKS_EXEC)) /* or it became another kind */
+	if (for_task != (tasks == CONF_TASKS_EXEC) || /* or it became another kind */
+	    !(s->with & WIRE_WITH_TEMPLATE) != !(p && p->template))
 		return fail_to(f, WIRE_STEP_SPEC);
 	if (handed_load(s) < 0)
 		return fail_to(f, WIRE_STEP_SPEC);
 	if (slot_make_pipes(s, tasks) < 0)
 		return fail_to(f, WIRE_STEP_PIPE);
-	if (give_pipes(s, p) == 0)
+	if (give_pipes(s, p) == 0 && make_ask(s, conf, p) == 0)
 		return 0;
 	fail_to(f, WIRE_STEP_PIPE);
 	slot_drop_pipes(s);
@@ -385,7 +403,7 @@ static int prepare(struct slot *s, const struct conf *conf, uint32_t pool, struc
 
 int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f)
 {
-	int r = prepare(s, conf, pool, f);
+	int r = spawn_prepare(s, conf, pool, f);
 	pid_t pid;
 
 	slot_drop_request(s);

@@ -19,6 +19,7 @@ struct spawn_setup {
 	gid_t manager_gid;
 	int null;	    /* /dev/null */
 	const char *notify; /* NOTIFY_SOCKET of workers that use it */
+	const struct conf *const *conf; /* the configuration in force */
 };
 extern struct spawn_setup spawn_setup;
 
@@ -31,6 +32,8 @@ struct spawn_failure {
  * child shares the keeper's descriptors until a byte comes through the status pipe; then slot_unshared() is
  * to be called. */
 int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f);
+/* All of that but the fork: the pipes and what came with the request. The same. */
+int spawn_prepare(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f);
 /* Another main of this binary: fd[i] becomes descriptor 3 + i. `as`: whom to become, NULL: as we are.
  * Returns the pid, or -1 with errno. */
 pid_t spawn_self(const char *const *argv, const int *fds, unsigned count,

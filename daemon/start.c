@@ -299,6 +299,7 @@ int start_all(const char *config, const char *socket)
 	raise_limit();
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	spawn_setup.root = k.root;
+	spawn_setup.conf = &k.now.conf;
 	k.as = k.now.conf->manager;
 	spawn_setup.manager_uid = k.root ? k.as.uid : geteuid();
 	spawn_setup.manager_gid = k.root ? k.as.gid : getegid();

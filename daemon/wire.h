@@ -29,7 +29,9 @@
 	X(GROUPS, "set its groups")                                                                \
 	X(USER, "become its user")                                                                 \
 	X(DIRECTORY, "change to its directory")                                                    \
-	X(EXEC, "run its command")
+	X(EXEC, "run its command")                                                                 \
+	X(TEMPLATE, "be forked from its template")                                                 \
+	X(THREADS, "be forked: its template has more than one thread")
 enum wire_step {
 #define X(name, text) WIRE_STEP_##name,
 	WIRE_STEPS(X)
@@ -89,6 +91,7 @@ enum wire_with {
 	WIRE_WITH_ARGS = 2,  /* fd: arguments, each with its NUL, that follow the pool's command */
 	WIRE_WITH_INPUT = 4, /* fd: standard input */
 	WIRE_WITH_TASK = 8,  /* it is for a pool whose tasks are `exec`, and for no other */
+	WIRE_WITH_TEMPLATE = 16, /* it is to be forked from a template: `from` */
 };
 
 enum wire_whom {
@@ -96,7 +99,9 @@ enum wire_whom {
 	WIRE_ALL /* everything it has started */
 };
 
-/* FREE -> STARTING (forked) -> RUNNING (exec done) -> GONE (ended, not yet acknowledged) -> FREE.
+/* One that is forked from a template is STARTING without a pid until it is there.
+ *
+ * FREE -> STARTING (forked) -> RUNNING (exec done) -> GONE (ended, not yet acknowledged) -> FREE.
  */
 enum wire_state { WIRE_FREE, WIRE_STARTING, WIRE_RUNNING, WIRE_GONE };
 
@@ -119,6 +124,7 @@ struct wire_spawn {
 	uint32_t pool; /* index in the configuration in force; UINT32_MAX: the slot's `run` block */
 	uint32_t with; /* enum wire_with */
 	uint32_t args; /* how many arguments */
+	uint32_t from, from_run; /* slot and run of the template */
 	char name[CREW_NAME_MAX + 1];
 };
 

@@ -10,7 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "daemon/cgroup.h"
+#include "daemon/line.h"
 #include "daemon/spawn.h"
+#include "daemon/template.h"
 #include "daemon/keeper/state.h"
 #include "daemon/notify.h"
 #include "lib/clock.h"
@@ -23,13 +25,7 @@
 
 struct keeper k = { .lock = -1, .link = -1, .listener = -1 };
 
-static struct {
-	unsigned execs; /* status pipes that are open */
-	struct {
-		uint32_t slot, run, pool;
-	} line[CREW_WORKERS_MAX]; /* those that wait to be forked, a ring */
-	unsigned head, count;
-} pending;
+static unsigned execs; /* status pipes that are open */
 
 void keeper_watch(int fd, uint32_t events, uint64_t what, bool is_new)
 {
@@ -59,7 +55,7 @@ static void read_status(struct slot *s, bool dead)
 		return;
 	close(s->status);
 	s->status = -1;
-	pending.execs--;
+	execs--;
 	if (n == sizeof(f)) {
 		s->told.step = f.step;
 		s->told.err = f.err;
@@ -69,78 +65,82 @@ static void read_status(struct slot *s, bool dead)
 	}
 }
 
-static void fork_now(struct slot *s, uint32_t pool)
+static void fork_now(struct slot *s)
 {
 	struct spawn_failure f;
 
 	s->told.started = clock_now();
 	s->fds_told = false; /* a manager may have come while it was in line */
-	if (spawn_worker(s, k.now.conf, pool, &f) < 0) {
-		s->told.state = WIRE_GONE;
-		s->told.step = f.step;
-		s->told.err = f.err;
-		s->told.ended = clock_now();
-	} else {
-		pending.execs++;
-		read_status(s, false); /* one that was begun as vfork(2) does is past its exec */
-		if (s->status >= 0)
-			keeper_watch(s->status, EPOLLIN, s->told.slot, true);
+	if (spawn_worker(s, k.now.conf, s->pool, &f) < 0) {
+		line_fail(s, f.step, f.err);
+		return;
 	}
+	execs++;
+	read_status(s, false); /* one that was begun as vfork(2) does is past its exec */
+	if (s->status >= 0)
+		keeper_watch(s->status, EPOLLIN, s->told.slot, true);
+	if (s->ask >= 0)
+		keeper_watch(s->ask, EPOLLIN, WATCH_TEMPLATE | s->told.slot, true);
 	table_mark(s);
 }
 
-void keeper_spawn(uint32_t slot, uint32_t pool)
+static void ask_template(struct slot *t)
 {
-	struct slot *s = table_slot(slot);
-	unsigned next;
+	struct slot *s;
 
-	s->told = (struct wire_child){ .slot = slot, .run = s->told.run, .state = WIRE_STARTING };
-	if (pending.execs < EXECS_MAX || pending.count == CREW_WORKERS_MAX) {
-		fork_now(s, pool);
+	while ((s = template_next(t)))
+		keeper_watch(s->status, EPOLLIN, s->told.slot, true);
+}
+
+void keeper_spawn(struct slot *s, uint32_t pool)
+{
+	struct slot *t;
+
+	s->told = (struct wire_child){ .slot = s->told.slot, .run = s->told.run, .state = WIRE_STARTING };
+	s->pool = pool;
+	if (!(s->with & WIRE_WITH_TEMPLATE)) {
+		if (execs < EXECS_MAX || !line_put(s))
+			fork_now(s);
 		return;
 	}
-	next = (pending.head + pending.count++) % CREW_WORKERS_MAX;
-	pending.line[next].slot = slot;
-	pending.line[next].run = s->told.run;
-	pending.line[next].pool = pool;
+	t = template_of(s);
+	if (!t) {
+		line_fail(s, WIRE_STEP_TEMPLATE, ECONNRESET);
+		return;
+	}
+	template_want(t);
+	ask_template(t);
 }
 
 static void fork_line(void)
 {
-	while (pending.count && pending.execs < EXECS_MAX) {
-		unsigned i = pending.head;
-		struct slot *s = table_slot(pending.line[i].slot);
+	struct slot *s;
 
-		pending.head = (i + 1) % CREW_WORKERS_MAX;
-		pending.count--;
-		if (s->told.state == WIRE_STARTING && s->told.run == pending.line[i].run)
-			fork_now(s, pending.line[i].pool);
-	}
+	while (execs < EXECS_MAX && (s = line_take()))
+		fork_now(s);
 }
 
-/* What has index i in the configuration in force: its index in the next one, if it is there. */
-static uint32_t index_in(const struct conf *next, uint32_t i)
+/* One that has said what it must not is ended; what becomes of it, and of who waits, is the manager's to say. */
+static void hear_template(struct slot *t)
 {
-	const struct conf *now = k.now.conf;
-	const char *name = i < now->pool_count ? conf_text(now, conf_pool_at(now, i)->name) : NULL;
-
-	for (uint32_t j = 0; name && j < next->pool_count; j++)
-		if (strcmp(name, conf_text(next, conf_pool_at(next, j)->name)) == 0)
-			return j;
-	return name ? UINT32_MAX - 1 : i;
+	if (t->ask < 0)
+		return;
+	if (template_said(t)) {
+		ask_template(t);
+		return;
+	}
+	template_end(t);
+	keeper_kill(t, SIGKILL);
 }
 
-void keeper_renumber(const struct conf *next)
+static void hear_child(struct slot *s)
 {
-	uint32_t was = UINT32_MAX, is = UINT32_MAX;
-
-	for (unsigned i = 0; i < pending.count; i++) {
-		uint32_t *pool = &pending.line[(pending.head + i) % CREW_WORKERS_MAX].pool;
-
-		if (*pool != was)
-			is = index_in(next, was = *pool);
-		*pool = is;
-	}
+	if (s->status < 0)
+		return;
+	if (s->with & WIRE_WITH_TEMPLATE)
+		template_heard(s);
+	else
+		read_status(s, false);
 }
 
 /* ---- reaping ---------------------------------------------------------------------------------- */
@@ -149,6 +149,8 @@ static void worker_died(struct slot *s, const siginfo_t *si)
 {
 	struct rusage u;
 
+	if (s->ask >= 0)
+		template_end(s); /* while what it has forked can still be told from what it leaves behind */
 	keeper_kill(s, SIGKILL); /* what it left behind; its pid is still its own */
 	if (s->status >= 0)
 		read_status(s, true);
@@ -192,6 +194,8 @@ static void reap(void)
 	while (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid) {
 		struct slot *s = table_pid(si.si_pid);
 
+		if (!s && si.si_pid != k.manager && si.si_pid != k.reader.pid)
+			s = template_find(si.si_pid);
 		if (s)
 			worker_died(s, &si);
 		else if (si.si_pid == k.manager)
@@ -216,7 +220,7 @@ void keeper_kill(const struct slot *s, int sig)
 
 void keeper_kill_all(void)
 {
-	pending.count = 0;
+	line_clear();
 	for (unsigned i = 0; i < table_used(); i++) {
 		struct slot *s = table_slot(i);
 
@@ -290,8 +294,10 @@ static void dispatch(const struct epoll_event *e)
 		tick();
 	else if (e->data.u64 == WATCH_LINK)
 		link_io(false);
-	else if (table_slot((unsigned)e->data.u64)->status >= 0)
-		read_status(table_slot((unsigned)e->data.u64), false);
+	else if (e->data.u64 & WATCH_TEMPLATE)
+		hear_template(table_slot((unsigned)e->data.u64));
+	else
+		hear_child(table_slot((unsigned)e->data.u64));
 }
 
 static bool is_over(void)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "daemon/cgroup.h"
 #include "daemon/held.h"
+#include "daemon/line.h"
 #include "daemon/spawn.h"
 #include "daemon/keeper/state.h"
 #include "daemon/notify.h"
@@ -237,7 +238,7 @@ static void on_spawn(const struct wire *w)
 	carried.count = 0;
 	s->told.run = q->run;
 	memcpy(s->name, q->name, sizeof(s->name));
-	keeper_spawn(q->slot, q->pool);
+	keeper_spawn(s, q->pool);
 }
 
 static void on_signal(const struct wire *w)
@@ -247,10 +248,9 @@ static void on_signal(const struct wire *w)
 	if (!s || w->value < 1 || w->value > 64 || !table_is_alive(s))
 		return;
 	if (!s->told.pid) { /* it is still in line to be forked */
-		s->told.state = WIRE_GONE;
+		line_drop(s);
 		s->told.code = CLD_KILLED;
 		s->told.status = w->value;
-		table_mark(s);
 		return;
 	}
 	if (w->about.whom == WIRE_ALL)
@@ -302,7 +302,7 @@ static void on_commit(const struct wire *w)
 {
 	if (!k.next.conf || k.next.serial != w->value)
 		return;
-	keeper_renumber(k.next.conf);
+	line_renumber(k.now.conf, k.next.conf);
 	start_drop(&k.now);
 	k.now = k.next;
 	k.next = (struct snapshot){ .fd = -1 };

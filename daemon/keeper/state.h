@@ -68,12 +68,12 @@ void link_talk(void);	       /* sends what there is to say, as far as it goes */
 void link_tick(int64_t now);
 /* keeper.c */
 void keeper_watch(int fd, uint32_t events, uint64_t what, bool is_new);
-void keeper_spawn(uint32_t slot, uint32_t pool);
-void keeper_renumber(const struct conf *next);	 /* the pools of those in line to be forked */
+void keeper_spawn(struct slot *s, uint32_t pool); /* it has taken what came with the request */
 void keeper_kill(const struct slot *s, int sig); /* everything it has started */
 void keeper_kill_all(void);
 #define WATCH_SIGNALS UINT64_C(0x100000000)
 #define WATCH_TICK    UINT64_C(0x200000000)
 #define WATCH_LINK    UINT64_C(0x300000000)
+#define WATCH_TEMPLATE UINT64_C(0x400000000) /* and its slot */
 
 #endif

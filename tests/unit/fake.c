@@ -168,6 +168,14 @@ void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block)
 	spawn(slot);
 }
 
+void child_fork(unsigned slot, const char *name, uint32_t pool, unsigned from)
+{
+	(void)name;
+	(void)pool;
+	spawn(slot);
+	fake_slots[slot].from = (int)from;
+}
+
 static void note_task(struct fake_slot *s, const struct child_task *task)
 {
 	size_t len = 0;

@@ -19,6 +19,7 @@ struct fake_slot {
 	struct child_end end;	/* of a process that ended while there was no manager */
 	bool pipes;		/* of one that has tasks: they have been handed over */
 	unsigned inputs_closed; /* child_close_input() */
+	int from; /* the slot of the template it was to be forked from; of child_fork() */
 	/* of the last process for one task */
 	uint32_t task_pool;
 	unsigned task_args;

@@ -279,6 +279,29 @@ bool pool_may_start(const struct pool *p, const struct pool **why)
 	return true;
 }
 
+struct worker *pool_template(const struct pool *p)
+{
+	(void)p;
+	return NULL;
+}
+
+char *pool_why_no_template(const struct pool *p, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s has failed", p->name);
+	return buf;
+}
+
+void pool_renew(struct pool *p)
+{
+	p->generation++;
+}
+
+int pool_renewed(const struct pool *p)
+{
+	(void)p;
+	return 0;
+}
+
 void pool_scale(struct pool *p, unsigned workers)
 {
 	p->scale = (int)workers;

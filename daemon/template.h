@@ -1,0 +1,35 @@
+/*
+ * The keeper's talk with templates: processes that workers are forked from. What is said, and in which order, is
+ * crewd-template(7).
+ *
+ * A template is asked for one worker at a time, and nothing here ever waits for it: one that hangs keeps only
+ * those waiting that are to be forked from it, and the manager decides for how long. Which process the new worker
+ * is, the kernel says: it speaks up through a socket that carries its pid, and is let go only after it has been
+ * seen to be the keeper's own child. Nothing a template says is believed.
+ *
+ * A worker in line is STARTING and has no pid. Then it is RUNNING, or GONE and has none. Nothing here allocates.
+ */
+#ifndef CREWD_TEMPLATE_H
+#define CREWD_TEMPLATE_H
+
+#include <stdbool.h>
+#include "daemon/slot.h"
+
+/* The template that the slot's worker is to be forked from, if it is there; NULL: it is not. */
+struct slot *template_of(const struct slot *s);
+/* The slot waits to be asked for: state STARTING, no pid. */
+void template_want(struct slot *t);
+/* Asks for the next that waits, if the template has nothing under way. Returns the slot that was asked for: its
+ * `status` is to be watched, and template_heard() to be called. NULL: nothing was. */
+struct slot *template_next(struct slot *t);
+/* Something is to be read from the template. False: it has said what it must not, or closed its channel, and is of
+ * no use any more. */
+bool template_said(struct slot *t);
+/* Something is to be read from the worker that was asked for. */
+void template_heard(struct slot *s);
+/* A child that nobody knows has ended: is it one that a template has made? Then it is in the table. */
+struct slot *template_find(pid_t pid);
+/* It is about to be gone, with all that was asked of it. */
+void template_end(struct slot *t);
+
+#endif
