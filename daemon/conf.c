@@ -153,7 +153,7 @@ static bool pool_ok(const struct block *b, const struct conf_pool *p)
 	       text_or_none(b, p->group) && identity_ok(b, &p->identity) && limits_ok(b, p) &&
 	       list_ok(b, p->limits_text) && list_ok(b, p->after) && text_or_none(b, p->inherits) &&
 	       numbers_ok(p) && durations_ok(p) && tasks_ok(p) &&
-	       (p->queue == 0 || name_ok(b, p->queue)) &&
+	       (p->queue == 0 || name_ok(b, p->queue)) && p->refork_after >= 1 &&
 	       (p->log == CONF_LOG_FILE ? text_ok(b, p->log_file) : p->log_file == 0);
 }
 

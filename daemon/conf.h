@@ -99,6 +99,8 @@ struct conf_pool {
 	uint32_t prefetch;
 	int64_t result_ttl;
 	conf_off queue; /* name of the queue that tasks come from, too; 0: none */
+	uint64_t recycle_private; /* bytes that a worker may own alone before it is made anew; 0: any */
+	uint32_t refork_after;	  /* tasks between two looks at that */
 };
 
 struct conf_queue {

@@ -249,6 +249,21 @@ const struct conf_key conf_pool_keys[CONF_POOL_KEYS] = {
 				.class = CONF_RESTART,
 				.offset = IN(template),
 				.only = PLAIN | LASTING },
+	[CONF_KEY_RECYCLE_PRIVATE] = { .name = "recycle-private",
+				       .type = CONF_TYPE_SIZE,
+				       .class = CONF_LIVE,
+				       .offset = IN(recycle_private),
+				       .min = 1,
+				       .max = INT64_MAX,
+				       .only = LASTING },
+	[CONF_KEY_REFORK_AFTER] = { .name = "refork-after",
+				    .type = CONF_TYPE_COUNT,
+				    .class = CONF_LIVE,
+				    .offset = IN(refork_after),
+				    .fallback = "100",
+				    .min = 1,
+				    .max = CREW_TASKS_LIFE_MAX,
+				    .only = LASTING },
 };
 
 #define SHARED (UINT32_C(1) << CONF_QUEUE_SHARED)
