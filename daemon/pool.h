@@ -60,6 +60,8 @@ bool pool_may_start(const struct pool *p, const struct pool **why);
 struct worker *pool_template(const struct pool *p);
 /* Why there is none, in words. */
 char *pool_why_no_template(const struct pool *p, char *buf, size_t size);
+/* The worker of that template which has failed; NULL: none has. */
+const struct worker *pool_failed_template(const struct pool *p);
 /* A template: another generation is to be made; the one there is stays until that is warm. */
 void pool_renew(struct pool *p);
 /* How far that has come: 1, it is warm; -1, it is not and will not be; 0: it may yet be. */

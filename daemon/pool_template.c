@@ -61,10 +61,17 @@ static const struct worker *failed_of(const struct pool *t)
 	return NULL;
 }
 
+const struct worker *pool_failed_template(const struct pool *p)
+{
+	const struct pool *t = p->def->is_template ? p : pool_template_pool(p);
+
+	return t ? failed_of(t) : NULL;
+}
+
 char *pool_why_no_template(const struct pool *p, char *buf, size_t size)
 {
 	const struct pool *t = p->def->is_template ? p : pool_template_pool(p);
-	const struct worker *w = t ? failed_of(t) : NULL;
+	const struct worker *w = pool_failed_template(p);
 	char why[400] = "it is not there";
 
 	if (w)

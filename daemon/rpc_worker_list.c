@@ -96,7 +96,7 @@ static void write_row(struct json_writer *json, const struct worker *w)
 	write_times(json, w);
 	int_or_null(json, "memory", memory >= 0, memory);
 	jw_key(json, "why");
-	jw_string(json, worker_why(w, why, sizeof(why)));
+	jw_string(json, rpc_why(w, why, sizeof(why)));
 	jw_end_object(json);
 }
 

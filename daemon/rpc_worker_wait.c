@@ -86,6 +86,14 @@ static void set_wanted(const char *pattern, bool wanted)
 /* ---- waiting ----------------------------------------------------------------------------------
  */
 
+/* A generation that has failed may be another worker's than the one that was named. */
+static const struct worker *failed_template(const struct worker *w)
+{
+	const struct worker *failed = pool_failed_template(w->pool);
+
+	return failed ? failed : w;
+}
+
 static void start_failed(struct rpc_call *call, struct rpc_target t)
 {
 	const struct worker *w = rpc_target(t);
@@ -95,9 +103,9 @@ static void start_failed(struct rpc_call *call, struct rpc_target t)
 
 	rpc_last(t, &last);
 	if (w && w->pool->def->is_template)
-		pool_why_no_template(w->pool, why, sizeof(why));
+		rpc_why(failed_template(w), why, sizeof(why));
 	else if (w)
-		worker_why(w, why, sizeof(why));
+		rpc_why(w, why, sizeof(why));
 	else
 		strcpy(why, last.why);
 	json = rpc_error(call, CREW_ERROR_START_FAILED);

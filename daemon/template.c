@@ -51,7 +51,7 @@ static struct slot *take(struct slot *t)
 	for (unsigned i = 0; t->wanted && i < count; i++) {
 		struct slot *s = table_slot((t->cursor + i) % count);
 
-		if (!is_for(s, t) || s->status >= 0)
+		if (!is_for(s, t) || s->status >= 0 || s->claims)
 			continue;
 		t->cursor = s->told.slot + 1;
 		return s;
@@ -65,7 +65,7 @@ static struct slot *asked(const struct slot *t)
 {
 	struct slot *s = t->asked.under_way ? table_slot(t->asked.slot) : NULL;
 
-	return s && s->told.run == t->asked.run && is_for(s, t) && s->status >= 0 ? s : NULL;
+	return s && s->told.run == t->asked.run && is_for(s, t) ? s : NULL;
 }
 
 /* ---- asking ----------------------------------------------------------------------------------- */
@@ -254,7 +254,8 @@ static bool admit(struct slot *s)
 	} else if (send(s->status, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) {
 		s->told.state = WIRE_RUNNING;
 	}
-	close(s->status);
+	if (s->status >= 0)
+		close(s->status);
 	s->status = -1;
 	table_mark(s);
 	return true;
@@ -294,17 +295,33 @@ static pid_t hear(const struct slot *s)
 	return n == 0 ? -1 : cred.pid;
 }
 
+static bool is_under_way(const struct slot *s)
+{
+	const struct slot *t = template_of(s);
+
+	return t && asked(t) == s;
+}
+
+/* It has said nothing and will not: what becomes of it the template's answer tells, or its end. */
+#define SAID_NOTHING (-1)
+
 void template_heard(struct slot *s)
 {
-	pid_t pid;
+	pid_t pid = waits(s) && s->status >= 0 ? hear(s) : 0;
 
-	if (!waits(s) || s->status < 0)
+	if (pid == 0)
 		return;
-	pid = hear(s);
 	if (pid > 0 && !s->claims)
 		s->claims = pid;
-	if (pid != 0 && !admit(s) && pid < 0)
+	if (admit(s))
+		return;
+	if (!is_under_way(s)) {
 		line_fail(s, WIRE_STEP_TEMPLATE, ECHILD);
+	} else if (pid < 0) {
+		close(s->status);
+		s->status = -1;
+		s->claims = s->claims ? s->claims : SAID_NOTHING;
+	}
 }
 
 /* ---- the template ----------------------------------------------------------------------------- */
@@ -335,18 +352,13 @@ static bool take_answer(struct slot *t, const struct answer *a)
 
 	if (!t->asked.under_way || a->id != t->asked.id)
 		return false;
-	if (s && strcmp(a->what, "forked") == 0) {
-		template_heard(s);
-		/* Its word may still be on its way, but it has a parent for good now. */
-		if (waits(s) && s->claims && !admit(s))
-			line_fail(s, WIRE_STEP_TEMPLATE, ECHILD);
-	} else if (strcmp(a->what, "failed") == 0) {
-		if (s)
-			line_fail(s, WIRE_STEP_FORK, a->err <= 4095 && a->err ? (int)a->err : EPROTO);
-	} else if (strcmp(a->what, "forked") != 0) {
+	if (strcmp(a->what, "failed") != 0 && strcmp(a->what, "forked") != 0)
 		return false;
-	}
 	t->asked.under_way = false;
+	if (s && a->what[1] == 'a')
+		line_fail(s, WIRE_STEP_FORK, a->err <= 4095 && a->err ? (int)a->err : EPROTO);
+	else if (s && s->claims && !admit(s)) /* its parent is what it will stay */
+		line_fail(s, WIRE_STEP_TEMPLATE, ECHILD);
 	return true;
 }
 
@@ -386,8 +398,7 @@ void template_end(struct slot *t)
 
 		if (!is_for(s, t))
 			continue;
-		if (s->status >= 0)
-			template_heard(s);
+		template_heard(s);
 		if (waits(s) && !admit(s))
 			line_fail(s, WIRE_STEP_TEMPLATE, ECONNRESET);
 	}

@@ -113,7 +113,9 @@ static void why_waiting(const struct worker *w, char *buf, size_t size)
 
 	if (pool_may_start(w->pool, &missing) || !missing)
 		return;
-	if (missing->def->is_template)
+	if (missing->def->is_template && pool_failed_template(missing))
+		pool_why_no_template(w->pool, buf, size);
+	else if (missing->def->is_template)
 		snprintf(buf, size, "waits for template %s, which is not warm", missing->name);
 	else
 		snprintf(buf, size, "waits for pool %s, which is not running", missing->name);

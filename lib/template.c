@@ -1,6 +1,5 @@
 #include "lib/template.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -26,19 +25,6 @@ struct request {
 	unsigned fd_count;
 	const char *id, *name, *rest; /* rest: further strings, up to text + size */
 };
-
-static bool has_one_thread(void)
-{
-	DIR *tasks = opendir("/proc/self/task");
-	unsigned count = 0;
-
-	if (!tasks)
-		return true; /* crewd looks, too */
-	for (const struct dirent *e = readdir(tasks); e; e = readdir(tasks))
-		count += e->d_name[0] != '.';
-	closedir(tasks);
-	return count == 1;
-}
 
 /* As sd_notify(3). */
 static int say_ready(void)
@@ -248,8 +234,6 @@ int template_serve(struct template_worker *worker)
 
 	if (channel < 0)
 		return -1;
-	if (!has_one_thread())
-		return errno = EBUSY, -1;
 	if (say_ready() < 0)
 		return -1;
 	while ((n = receive(channel, &r)) > 0) {

@@ -9,7 +9,7 @@
  *	default: perror(...);
  *	}
  *
- * The process must have one thread only; workers may start as many as they like.
+ * The process must have one thread only, or crewd refuses it; workers may start as many as they like.
  */
 #ifndef CREW_TEMPLATE_H
 #define CREW_TEMPLATE_H
@@ -22,8 +22,7 @@ struct template_worker {
 
 /* Says READY=1 and waits for requests. Returns in each worker that it forks (1): a child of crewd's, in a session
  * of its own, with its standard input, output and error, its environment, umask and directory. In the template it
- * returns when crewd is gone (0), or with errno (-1): EINVAL, this process was not started as a template; EBUSY, it
- * has more than one thread. */
+ * returns when crewd is gone (0), or with errno (-1): EINVAL, this process was not started as a template. */
 int template_serve(struct template_worker *worker);
 
 #endif

@@ -285,9 +285,17 @@ struct worker *pool_template(const struct pool *p)
 	return NULL;
 }
 
-char *pool_why_no_template(const struct pool *p, char *buf, size_t size)
+const struct worker *pool_failed_template(const struct pool *p)
 {
-	snprintf(buf, size, "%s has failed", p->name);
+	(void)p;
+	return NULL;
+}
+
+char *output_last_words(const struct worker *w, unsigned lines, char *buf, size_t size)
+{
+	(void)w;
+	(void)lines;
+	snprintf(buf, size, "%s", "");
 	return buf;
 }
 
