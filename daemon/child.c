@@ -334,9 +334,17 @@ static void on_signalled(const struct wire *w, int fds[], unsigned count)
 	child.events->signalled(w->value);
 }
 
+static void on_measured(const struct wire *w, int fds[], unsigned count)
+{
+	while (count)
+		close(fds[--count]);
+	if (child.events->measured)
+		child.events->measured((uint32_t)w->value);
+}
+
 static void (*const handlers[])(const struct wire *w, int fds[], unsigned count) = {
 	[WIRE_CHILD] = on_child, [WIRE_CONFIG] = on_config,	  [WIRE_LOG] = on_log,
-	[WIRE_PING] = on_ping,	 [WIRE_SIGNALLED] = on_signalled,
+	[WIRE_PING] = on_ping,	 [WIRE_SIGNALLED] = on_signalled, [WIRE_MEASURED] = on_measured,
 };
 
 static void lose_keeper(void)
@@ -663,6 +671,15 @@ int child_read_config(child_config_fn *done)
 	child.serial = child.serial < INT32_MAX ? child.serial + 1 : 1;
 	send_value(WIRE_READ_CONFIG, child.serial);
 	return 0;
+}
+
+void child_measure(int fd, uint32_t serial)
+{
+	struct outbox_item q = { .type = WIRE_MEASURE,
+				 .value = (int)serial,
+				 .fds = { fcntl(fd, F_DUPFD_CLOEXEC, 3), -1 } };
+
+	enqueue(&q);
 }
 
 void child_commit(uint32_t serial)

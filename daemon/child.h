@@ -33,6 +33,7 @@ struct child_events {
 	/* A log file has been opened, or not (fd -1, errno). fd is the callee's. */
 	void (*log_file)(uint32_t pool, int fd, int err);
 	void (*signalled)(int sig); /* crewd was sent SIGTERM, SIGINT or SIGHUP */
+	void (*measured)(uint32_t serial); /* the answer to child_measure(); may be NULL */
 	void (*keeper_gone)(void);
 };
 
@@ -98,6 +99,8 @@ void child_forget(unsigned slot);
  * sealed memfd (the callee's) or -1, then `errors` says why. One at a time: -1 with errno EBUSY. */
 typedef void child_config_fn(int block, uint32_t serial, const char *errors);
 int child_read_config(child_config_fn *done);
+/* Asks for struct wire_measure's of the memory to be filled in; fd is copied. The answer may not come. */
+void child_measure(int fd, uint32_t serial);
 void child_commit(uint32_t serial);  /* that configuration is in force from now on */
 void child_open_log(uint32_t pool);  /* answer: log_file */
 bool child_status(const char *text); /* for systemd's STATUS=; false: it was not said */

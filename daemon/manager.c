@@ -13,6 +13,7 @@
 #include "daemon/crew.h"
 #include "daemon/wire.h"
 #include "daemon/ledger.h"
+#include "daemon/memory.h"
 #include "daemon/notify.h"
 #include "daemon/orphan.h"
 #include "daemon/output.h"
@@ -232,6 +233,7 @@ static const struct child_events child_events = {
 	.pipes = on_pipes,
 	.log_file = on_log_file,
 	.signalled = on_signalled,
+	.measured = memory_on_measured,
 	.keeper_gone = on_keeper_gone,
 };
 

@@ -222,15 +222,6 @@ static void take_descriptors(const struct slot *s)
 		_exit(126);
 }
 
-/* Above the standard ones. Others' pipes among them: held by one that hangs before its exec, in a directory or
- * a program that is not there, they would keep those others from being seen to have started. */
-static void keep_only(int fd)
-{
-	if (fd > 3)
-		close_range(3, (unsigned)fd - 1, 0);
-	close_range((unsigned)fd + 1, ~0u, 0);
-}
-
 /* Whom it is to run as; conf: the configuration in force, mine: what it runs, of pool p. */
 static const struct conf_identity *identity_of(const struct conf *conf, const struct conf *mine,
 					       const struct conf_pool *p)
@@ -457,17 +448,33 @@ pid_t spawn_self(const char *const *argv, const int *fds, unsigned count,
 	return pid;
 }
 
-/* Opening may wait for as long as the file system likes: here it holds up nobody. */
-pid_t spawn_opener(int channel, const char *path, const struct wire *answer)
+/* Others' pipes are among what it must not keep: held by one that hangs, they would keep those others from being seen
+ * to have started. */
+pid_t spawn_aside(int a, int b)
 {
-	struct wire w = *answer;
+	int low = a < b ? a : b, high = a < b ? b : a;
 	pid_t pid = fork();
-	int fd;
 
 	if (pid != 0)
 		return pid;
 	reset_signals();
-	keep_only(channel);
+	if (low > 3)
+		close_range(3, (unsigned)low - 1, 0);
+	if (high > low + 1)
+		close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+	close_range((unsigned)high + 1, ~0u, 0);
+	return 0;
+}
+
+/* Opening may wait for as long as the file system likes: here it holds up nobody. */
+pid_t spawn_opener(int channel, const char *path, const struct wire *answer)
+{
+	struct wire w = *answer;
+	pid_t pid = spawn_aside(channel, channel);
+	int fd;
+
+	if (pid != 0)
+		return pid;
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 	w.log.err = fd < 0 ? errno : 0;
 	while (wire_send(channel, &w, &fd, fd >= 0) < 0 && errno == EAGAIN)

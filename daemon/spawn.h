@@ -40,5 +40,8 @@ pid_t spawn_self(const char *const *argv, const int *fds, unsigned count,
 		 const struct conf_identity *as);
 /* A child that opens the file and says WIRE_LOG on `channel`. */
 pid_t spawn_opener(int channel, const char *path, const struct wire *answer);
+/* Forks a child that has nothing of the keeper's but its memory and these two descriptors; 0 in the child. It runs
+ * what may take its time, and ends by _exit(2). */
+pid_t spawn_aside(int a, int b);
 
 #endif

@@ -279,6 +279,16 @@ static int make_descriptors(const sigset_t *signals)
 	return 0;
 }
 
+void start_tick(int64_t interval)
+{
+	struct itimerspec t = { 0 };
+
+	t.it_interval.tv_sec = interval / USEC_PER_SEC;
+	t.it_interval.tv_nsec = interval % USEC_PER_SEC * 1000;
+	t.it_value = t.it_interval;
+	timerfd_settime(k.tick, 0, &t, NULL);
+}
+
 int start_all(const char *config, const char *socket)
 {
 	sigset_t signals;

@@ -48,6 +48,7 @@ enum wire_type {
 	WIRE_LOG,    /* answer to WIRE_OPEN_LOG, said by the child that opened it; fd if err is 0 */
 	WIRE_PING,
 	WIRE_SIGNALLED, /* the keeper was sent SIGTERM, SIGINT or SIGHUP (value) */
+	WIRE_MEASURED,	/* answer to WIRE_MEASURE, said by the child that did it; value: its serial */
 	WIRE_HELD,	/* during the hand-over: what a manager has given to hold; fd */
 	/* manager -> keeper */
 	WIRE_PONG = 64,
@@ -62,6 +63,7 @@ enum wire_type {
 	WIRE_READY,	  /* first: READY=1; value 1: RELOADING=1 instead */
 	WIRE_CLOSE_INPUT, /* end of file for that run's standard input */
 	WIRE_DONE,	  /* all is ended; value: exit code of crewd */
+	WIRE_MEASURE,	  /* value: serial; fd: memory with struct wire_measure, to be filled in */
 	WIRE_HOLD,	  /* value 1: hold this for the next manager; fd. 0: let go of it */
 };
 
@@ -126,6 +128,12 @@ struct wire_spawn {
 	uint32_t args; /* how many arguments */
 	uint32_t from, from_run; /* slot and run of the template */
 	char name[CREW_NAME_MAX + 1];
+};
+
+/* What WIRE_MEASURE is about: as many as the memory has room for. Bytes, -1: not known. */
+struct wire_measure {
+	uint32_t slot, run;
+	int64_t rss, pss, uss; /* procfs.h */
 };
 
 struct wire_hello {

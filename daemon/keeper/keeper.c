@@ -6,7 +6,6 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "daemon/cgroup.h"
@@ -275,17 +274,6 @@ static void tick(void)
 		keeper_kill_all();
 }
 
-/* While there is something to be tried again it ticks faster. */
-static void set_tick(int64_t interval)
-{
-	struct itimerspec t = { 0 };
-
-	t.it_interval.tv_sec = interval / USEC_PER_SEC;
-	t.it_interval.tv_nsec = interval % USEC_PER_SEC * 1000;
-	t.it_value = t.it_interval;
-	timerfd_settime(k.tick, 0, &t, NULL);
-}
-
 static void dispatch(const struct epoll_event *e)
 {
 	if (e->data.u64 == WATCH_SIGNALS)
@@ -315,7 +303,7 @@ static void loop(int64_t interval)
 		int n;
 
 		if (want != ticking)
-			set_tick(ticking = want);
+			start_tick(ticking = want); /* faster while there is something to be tried again */
 		k.retry = false;
 		n = epoll_wait(k.epoll, events, EVENTS, -1);
 		for (int i = 0; i < n; i++)

@@ -10,6 +10,7 @@
 #include "daemon/cgroup.h"
 #include "daemon/held.h"
 #include "daemon/line.h"
+#include "daemon/measure.h"
 #include "daemon/spawn.h"
 #include "daemon/keeper/state.h"
 #include "daemon/notify.h"
@@ -351,6 +352,11 @@ static void on_hold(const struct wire *w)
 	held_take(w, carried.fds, &carried.count);
 }
 
+static void on_measure(const struct wire *w)
+{
+	measure_begin(k.link, w, carried.fds, carried.count);
+}
+
 static void on_pong(const struct wire *w)
 {
 	(void)w;
@@ -364,7 +370,7 @@ static void (*const requests[])(const struct wire *w) = {
 	[WIRE_COMMIT] = on_commit, [WIRE_OPEN_LOG] = on_open_log,
 	[WIRE_STATUS] = on_status, [WIRE_READY] = on_ready,
 	[WIRE_DONE] = on_done,	   [WIRE_CLOSE_INPUT] = on_close_input,
-	[WIRE_HOLD] = on_hold,
+	[WIRE_HOLD] = on_hold,	   [WIRE_MEASURE] = on_measure,
 };
 
 /* A manager whose channel has ended is of no use any more; its death does the rest. */
