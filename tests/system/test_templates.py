@@ -1,9 +1,11 @@
 """Workers that are forked from a template."""
 
+import json
 import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -293,3 +295,138 @@ def test_shutdown_join_ends_the_template_last(crewd):
     os.kill(w, signal.SIGTERM)
     ended.communicate()
     assert crewd.process.wait(30) == 0
+
+
+# ---- sharing ----------------------------------------------------------------------------------
+
+MIB = 1024 * 1024
+
+
+def memory(crewd, *names):
+    return json.loads(crewd.ctl("--json", "memory", *names).stdout)
+
+
+def test_workers_share_what_their_template_has_loaded(crewd):
+    """The template has 300 MiB, its workers read all of it, and write 10 MiB."""
+    crewd.start(template("-m", "300", "lines") + pool(workers=8, more='tasks = "lines"'))
+    running(crewd, "t-1", *(f"w-{n}" for n in range(1, 9)))
+    alone = {w["name"]: w for w in memory(crewd, "t-1")["workers"]}["t-1"]["memory"]
+    assert alone >= 300 * MIB
+    for worker in range(8):
+        assert crewd.ctl("apply", "w", "sum").returncode == 0, worker
+    crewd.ctl("map", "w", stdin="sum\n" * 64)
+    told = memory(crewd, "w")
+    assert {w["name"] for w in told["workers"]} == {"t-1", *(f"w-{n}" for n in range(1, 9))}
+    assert sum(w["pss"] for w in told["workers"]) <= 1.1 * alone
+    (summed,) = told["pools"]
+    assert summed["workers"] == 8 and summed["template"] == "t" and summed["takes"] <= 1.1 * alone
+    assert summed["unshared"] >= 8 * 300 * MIB
+    before = {w["name"]: w["uss"] for w in told["workers"]}
+    crewd.ctl("apply", "w", "write 10")
+    after = {w["name"]: w for w in memory(crewd, "w")["workers"]}
+    grown = [n for n in before if after[n]["uss"] > before[n] + MIB]
+    assert grown == ["w-1"]
+    assert 8 * MIB <= after["w-1"]["uss"] <= 12 * MIB
+    assert after["w-1"]["shared"] == after["w-1"]["memory"] - after["w-1"]["uss"]
+
+
+def test_memory_for_people(crewd):
+    crewd.start(template("-m", "8") + pool(workers=2) + 'pool "plain" { command = {"sleep", "1000"} }')
+    running(crewd, "w-1", "w-2", "plain-1")
+    lines = crewd.ctl("memory").stdout.splitlines()
+    assert lines[0].split() == ["NAME", "PID", "RSS", "PSS", "USS", "SHARED"]
+    assert {line.split()[0] for line in lines[1:5]} == {"t-1", "w-1", "w-2", "plain-1"}
+    assert lines[-1].startswith("w: 2 workers of template t take ")
+    assert "1 worker of template t" in crewd.ctl("memory", "w-2").stdout
+    watched = crewd.ctl("memory", "--watch", "--timeout", "2", "w").stdout.splitlines()
+    assert len(watched) >= 2 and all(" w: 2 workers of template t take " in line for line in watched)
+    assert crewd.ctl("memory", "--timeout", "2", code=2)
+    assert crewd.ctl("memory", "nobody", code=4)
+
+
+def test_list_tells_sharing_only_when_asked(crewd):
+    crewd.start(template("-m", "4") + pool(workers=300))
+    crewd.wait_state("w-300", "running")
+    assert "pss" not in crewd.worker("w-1") and crewd.worker("w-1")["template"] == "t"
+    rows = crewd.call("io.crewd.Worker.List", names=["w"], sharing=True)["workers"]
+    assert len(rows) == 301 and all(w["pss"] > 0 and w["uss"] >= 0 for w in rows)
+    with crewd.varlink() as v:  # in parts
+        v.send("io.crewd.Worker.List", {"sharing": True}, more=True)
+        told, more = [], True
+        while more:
+            reply = v.receive()
+            told += reply["parameters"]["workers"]
+            more = reply.get("continues", False)
+        assert len(told) == 301 and all(w["pss"] > 0 for w in told)
+    with crewd.varlink() as v:  # and one that leaves before it is answered
+        v.send("io.crewd.Worker.List", {"sharing": True})
+    assert crewd.worker("w-1")["state"] == "running"
+
+
+# ---- generations ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["lines", "sleep"])
+def test_restart_of_a_template_replaces_its_workers(crewd, how):
+    crewd.start(template("-m", "4", how) + pool(workers=3, more='tasks = "lines"' if how == "lines" else ""))
+    names = ["w-1", "w-2", "w-3"]
+    old = dict(zip(names, running(crewd, *names)))
+    (t,) = running(crewd, "t-1")
+    crewd.ctl("restart", "t")
+    assert crewd.state("t-2") == "running"  # beside the old one, which goes then
+    until(lambda: not exists(t), "the old one has gone")
+    until(lambda: all(crewd.worker(n)["pid"] not in (old[n], None) for n in names), "all are forked from the new one")
+    running(crewd, *names)
+    assert all(crewd.worker(n)["restarts"] == 0 for n in names)
+    until(lambda: "w-4" not in crewd.workers(), "the one that came first has gone again")
+    crewd.kill_manager()
+    now = running(crewd, "t-2", *names)
+    crewd.ctl("memory", "w")  # after a turn of everything
+    assert running(crewd, "t-2", *names) == now  # nobody thinks that they are old
+    crewd.ctl("restart", "t")
+    running(crewd, "t-1")
+    until(lambda: "t-2" not in crewd.workers(), "the second one is needed no more")
+
+
+def test_reload_warms_a_new_generation_first(crewd):
+    crewd.start(template("-m", "4", "lines") + pool(workers=2, more='tasks = "lines"'))
+    old = running(crewd, "t-1", "w-1", "w-2")
+    crewd.write(template("-m", "4", "lines", more='environment = {"NEW=1"}') + pool(workers=2, more='tasks = "lines"'))
+    assert "changed t: environment" in crewd.ctl("reload").stdout
+    until(lambda: crewd.ctl("apply", "w", "env NEW").stdout == "1\n", "the new one is in use")
+    until(lambda: not any(exists(pid) for pid in old), "nothing of the old one is left")
+    running(crewd, "t-2", "w-1", "w-2")
+
+
+def test_generation_that_fails_changes_nothing(crewd):
+    crewd.start(template("-m", "4", "lines") + pool(workers=2, more='tasks = "lines"'))
+    old = running(crewd, "t-1", "w-1", "w-2")
+    bad = 'template "t" { command = {"false"} restart-delay = "1ms" }\n'
+    crewd.write(bad + pool(workers=2, more='tasks = "lines"'))
+    crewd.ctl("reload")
+    until(lambda: "its new generation has failed: the old one stays" in crewd.said(), "it is said")
+    assert running(crewd, "t-1", "w-1", "w-2") == old
+    os.kill(old[1], signal.SIGKILL)
+    until(lambda: crewd.worker("w-1")["pid"] not in (old[1], None), "forked from the old one")
+    refused = crewd.ctl("restart", "t", code=1)
+    assert "exited 1" in refused.stderr
+    assert running(crewd, "t-1") == old[:1]
+    crewd.write(template("-m", "5", "lines") + pool(workers=2, more='tasks = "lines"'))
+    crewd.ctl("reload")
+    until(lambda: not exists(old[0]) and not exists(old[2]), "the next one is good")
+    running(crewd, "t-2", "w-1", "w-2")
+
+
+def test_no_task_is_lost_when_a_template_is_killed(crewd):
+    crewd.start(template("-m", "16", "lines", more='restart-delay = "1ms"') + pool(workers=4, more='tasks = "lines"'))
+    pids = running(crewd, "t-1", "w-1", "w-2", "w-3", "w-4")
+    busy = crewd.popen("map", "w", stdin=subprocess.PIPE)
+    lines = [f"line {n}\n" for n in range(20000)]
+    busy.stdin.write("".join(lines[:10000]))
+    busy.stdin.flush()
+    os.kill(pids[0], signal.SIGKILL)
+    busy.stdin.write("".join(lines[10000:]))
+    out, err = busy.communicate()
+    assert (busy.returncode, out, err) == (0, "".join(lines), "")
+    until(lambda: crewd.worker("t-1")["pid"] not in (pids[0], None), "another template")
+    assert running(crewd, "w-1", "w-2", "w-3", "w-4") == pids[1:]
