@@ -589,7 +589,7 @@ static void late(struct worker *w)
 
 	w->blame = WORKER_BLAME_LATE;
 	fail_slowly(w, "not ready within its start-timeout", SIGKILL);
-	if (template && template->started < w->started)
+	if (template && template->started <= w->started)
 		worker_distrust(template, "has not forked a worker within its start-timeout");
 }
 

@@ -430,3 +430,18 @@ def test_no_task_is_lost_when_a_template_is_killed(crewd):
     assert (busy.returncode, out, err) == (0, "".join(lines), "")
     until(lambda: crewd.worker("t-1")["pid"] not in (pids[0], None), "another template")
     assert running(crewd, "w-1", "w-2", "w-3", "w-4") == pids[1:]
+
+
+def test_worker_that_owns_too_much_is_forked_anew(crewd):
+    crewd.start(template("-m", "40", "lines")
+                + pool(workers=1, more='tasks = "lines" recycle-private = "8M" refork-after = 1'))
+    (first,) = running(crewd, "w-1")
+    assert crewd.ctl("apply", "w", "write 2").stdout == "written\n"
+    assert crewd.ctl("map", "w", stdin="pid\n" * 50).stdout == f"{first}\n" * 50
+    assert crewd.ctl("apply", "w", "write 20").stdout == "written\n"
+    until(lambda: crewd.worker("w-1")["pid"] not in (first, None), "it is forked anew")
+    assert "of memory are its own, more than 8" in crewd.said()
+    assert crewd.worker("w-1")["restarts"] == 0
+    assert crewd.ctl("apply", "w", "sum").returncode == 0
+    (row,) = [w for w in memory(crewd, "w")["workers"] if w["name"] == "w-1"]
+    assert row["uss"] < 4 * MIB
