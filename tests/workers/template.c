@@ -1,16 +1,20 @@
 /*
  * A template for tests: fills memory, then forks workers that look at it.
  *
- *	template [-m MEBIBYTES] [-t] [-d MS] [sleep | lines]
+ *	template [-m MEBIBYTES] [-t] [-d MS] [sleep | lines | first FIFO]
  *
+ * first: writes the time (CLOCK_MONOTONIC, ns) to FIFO before anything else.
  * -t: starts a thread before it is warm; -d: takes so long to get warm. Workers of `lines` answer each line:
  * "sum" (reads all of the memory), "write N" (N MiB of it), "env NAME", "pid", "exit N", or the line itself.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "lib/template.h"
 
@@ -61,9 +65,24 @@ static void answer(const char *line)
 	fflush(stdout);
 }
 
-static int work(const char *name, const char *how)
+static int tell_time(const char *fifo)
+{
+	struct timespec now;
+	int64_t t;
+	int fd;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	t = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	fd = open(fifo, O_WRONLY);
+	return fd < 0 || write(fd, &t, sizeof(t)) != sizeof(t);
+}
+
+static int work(const char *name, const char *how, const char *fifo)
 {
 	char line[512];
+
+	if (fifo && tell_time(fifo) != 0)
+		return 1;
 
 	if (strcmp(how, "lines") != 0) {
 		printf("worker %s at work, %lu\n", name, sum());
@@ -106,5 +125,6 @@ int main(int argc, char **argv)
 	r = template_serve(&worker);
 	if (r < 0)
 		perror("template");
-	return r > 0 ? work(worker.name, optind < argc ? argv[optind] : "sleep") : r != 0;
+	return r > 0 ? work(worker.name, optind < argc ? argv[optind] : "sleep",
+			    optind + 1 < argc ? argv[optind + 1] : NULL) : r != 0;
 }
