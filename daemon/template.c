@@ -381,8 +381,6 @@ struct slot *template_find(pid_t pid)
 	for (unsigned i = 0; i < table_used(); i++) {
 		struct slot *s = table_slot(i);
 
-		if (!waits(s) || s->status < 0)
-			continue;
 		template_heard(s);
 		if (waits(s) && s->claims == pid)
 			admit(s);

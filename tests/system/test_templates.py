@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import subprocess
@@ -240,6 +241,60 @@ time.sleep(1000)
 '''
 
 
+def twice(how):
+    """A template that forks twice, and whose workers do what they should but for `how`."""
+    return '''
+import os, socket, sys, time
+crew = socket.socket(fileno=int(os.environ["CREW_TEMPLATE_FD"]))
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+    s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
+how = "%s"
+while True:
+    data, fds, _, _ = socket.recv_fds(crew, 65536, 4)
+    if not data:
+        os._exit(0)
+    speak = socket.socket(fileno=fds[3])
+    middle = os.fork()
+    if middle == 0:
+        if os.fork():
+            time.sleep(0.2 if how == "slow" else 0)
+            os._exit(0)
+        if how != "session":
+            os.setsid()
+        speak.send(b"!")
+        if how == "hasty":
+            os._exit(5)
+        if how == "loud":
+            speak.send(b"!!!")
+        if not speak.recv(1):
+            os._exit(0)
+        if how == "quick":
+            os._exit(6)
+        time.sleep(1000)
+    speak.close()
+    for fd in fds[:3]:
+        os.close(fd)
+    os.waitpid(middle, 0)
+    crew.send(b"forked\\0" + data.split(b"\\0")[1] + b"\\0")
+''' % how
+
+
+@pytest.mark.parametrize("how, state, why", [
+    ("slow", "running", ""), ("loud", "running", ""), ("session", "failed", "cannot make a session"),
+    ("hasty", "exited", "exited 5"), ("quick", "exited", "exited 6")])
+def test_worker_and_the_process_between(crewd, how, state, why):
+    """The keeper hears of a worker before that is its child, or when it has died already."""
+    script = crewd.dir / "twice.py"
+    script.write_text(twice(how))
+    crewd.start(f'template "t" {{ command = {{"{sys.executable}", "{script}"}} }}\n'
+                + pool(workers=2, more='restart = "never"'))
+    for name in ("w-1", "w-2"):
+        crewd.wait_state(name, state)
+        assert why in crewd.worker(name)["why"]
+    assert crewd.state("t-1") == "running"
+    until(lambda: len(crewd.children()) == (4 if state == "running" else 2), "nobody else is left")
+
+
 @pytest.mark.parametrize("how, why", [
     ("garbage", "template t has failed"), ("number", "template t has failed"), ("close", "template t has failed"),
     ("die", "template t has failed"), ("itself", "be forked from its template"),
@@ -445,3 +500,28 @@ def test_worker_that_owns_too_much_is_forked_anew(crewd):
     assert crewd.ctl("apply", "w", "sum").returncode == 0
     (row,) = [w for w in memory(crewd, "w")["workers"] if w["name"] == "w-1"]
     assert row["uss"] < 4 * MIB
+
+
+def test_random_kills(crewd):
+    """Templates, workers and managers are killed, at any moment: every task is done, and all is up in the end."""
+    crewd.start(template("-m", "8", "lines", more='restart-delay = "1ms" restart-limit = 0')
+                + pool(workers=6, more='tasks = "lines" retries = 1000 restart-delay = "1ms" restart-limit = 0'))
+    running(crewd, "t-1", *(f"w-{n}" for n in range(1, 7)))
+    chance = random.Random(4711)
+    for round_of in range(6):
+        lines = [f"{round_of} {n}\n" for n in range(2000)]
+        busy = crewd.popen("map", "w", stdin=subprocess.PIPE)
+        for n in range(0, len(lines), 100):
+            busy.stdin.write("".join(lines[n:n + 100]))
+            busy.stdin.flush()
+            victims = [pid for pid in crewd.children() if pid != crewd.manager()]
+            if victims:
+                try:
+                    os.kill(chance.choice(victims), signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        out, err = busy.communicate()
+        assert (busy.returncode, out, err) == (0, "".join(lines), "")
+        crewd.kill_manager()
+    running(crewd, "t-1", *(f"w-{n}" for n in range(1, 7)))
+    until(lambda: len(crewd.children()) == 8, "nobody else is left")
