@@ -264,8 +264,6 @@ while True:
         speak.send(b"!")
         if how == "hasty":
             os._exit(5)
-        if how == "loud":
-            speak.send(b"!!!")
         if not speak.recv(1):
             os._exit(0)
         if how == "quick":
@@ -280,7 +278,7 @@ while True:
 
 
 @pytest.mark.parametrize("how, state, why", [
-    ("slow", "running", ""), ("loud", "running", ""), ("session", "failed", "cannot make a session"),
+    ("slow", "running", ""), ("session", "failed", "cannot make a session"),
     ("hasty", "exited", "exited 5"), ("quick", "exited", "exited 6")])
 def test_worker_and_the_process_between(crewd, how, state, why):
     """The keeper hears of a worker before that is its child, or when it has died already."""
