@@ -11,16 +11,18 @@ static struct {
 	unsigned head, count;
 } line;
 
-bool line_put(const struct slot *s)
+bool line_is_full(void)
+{
+	return line.count == CREW_WORKERS_MAX;
+}
+
+void line_put(const struct slot *s)
 {
 	unsigned next = (line.head + line.count) % CREW_WORKERS_MAX;
 
-	if (line.count == CREW_WORKERS_MAX)
-		return false;
 	line.at[next].slot = s->told.slot;
 	line.at[next].run = s->told.run;
 	line.count++;
-	return true;
 }
 
 struct slot *line_take(void)
@@ -35,11 +37,6 @@ struct slot *line_take(void)
 			return s;
 	}
 	return NULL;
-}
-
-bool line_is_empty(void)
-{
-	return line.count == 0;
 }
 
 void line_drop(struct slot *s)

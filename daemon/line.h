@@ -5,11 +5,11 @@
 #include <stdbool.h>
 #include "daemon/slot.h"
 
-/* At the end of the line, as the run that the slot is in. False: the line is as long as it may be. */
-bool line_put(const struct slot *s);
+bool line_is_full(void); /* as many wait as there may be workers */
+/* At the end of the line, as the run that the slot is in; it is not full. */
+void line_put(const struct slot *s);
 /* The first that still waits for that run, out of the line; NULL: nobody does. */
 struct slot *line_take(void);
-bool line_is_empty(void);
 void line_clear(void);
 /* One that waits, in line or for a template, is not to be started any more, and GONE; or it cannot be: `step` is of
  * enum wire_step. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@
 #include "daemon/environment.h"
 #include "daemon/handed.h"
 #include "daemon/sealed.h"
+#include "daemon/template.h"
 
 #define STACK_SIZE  (128 * 1024)
 #define TEMPLATE_FD "4" /* where a template finds its channel; set_stdio() */
@@ -38,14 +40,15 @@ struct spawn_setup spawn_setup;
 
 /* The child's, to which nothing may have been left by the one before: see fork_borrowing(). */
 static char *argv_space[CREW_ARGS_MAX + CREW_TASK_ARGS_MAX + 1];
-static int status_fd;
+static int status_fd; /* -1: it borrows the keeper's memory, and leaves word here: */
+static struct spawn_failure word;
 
 static void __attribute__((noreturn)) fail(enum wire_step step)
 {
 	struct spawn_failure f = { .step = (int)step, .err = errno };
-	ssize_t n = write(status_fd, &f, sizeof(f));
 
-	_exit(n == sizeof(f) ? 127 : 126);
+	word = f;
+	_exit(status_fd < 0 || write(status_fd, &f, sizeof(f)) == sizeof(f) ? 127 : 126);
 }
 
 /* Without a user of its own a worker is what crewd is: its names then only stand in for what is missing. */
@@ -146,26 +149,36 @@ static void set_stdio(const struct stdio *io)
 		fail(WIRE_STEP_STDIO);
 	if (io->ask >= 0 && (ask = fcntl(io->ask, F_DUPFD, 5)) < 0) /* out of the way of the other */
 		fail(WIRE_STEP_STDIO);
-	if (status_fd != 3 && dup3(status_fd, 3, O_CLOEXEC) < 0)
+	if (status_fd >= 0 && status_fd != 3 && dup3(status_fd, 3, O_CLOEXEC) < 0)
 		fail(WIRE_STEP_STDIO);
-	status_fd = 3;
+	status_fd = status_fd >= 0 ? 3 : -1;
 	if (ask >= 0 && dup2(ask, 4) < 0)
 		fail(WIRE_STEP_STDIO);
-	close_range(ask >= 0 ? 5 : 4, ~0u, 0);
+	if (ask >= 0 && status_fd < 0)
+		close(3);
+	close_range(ask >= 0 ? 5 : status_fd < 0 ? 3 : 4, ~0u, 0);
 }
 
 /*
- * Default dispositions first, then the empty mask: what comes meanwhile is not lost, and ends the child. The
- * kernel is asked directly: the C library refuses its own two, which may have been inherited as ignored.
- * All of the kernel's struct being zero means the default, on every architecture.
+ * The kernel is asked directly: the C library refuses its own two, which may have been inherited as ignored.
+ * All of the kernel's struct being zero means the default, on every architecture. What is handled (by a sanitizer)
+ * is not touched: exec does that.
  */
-static void reset_signals(void)
+void spawn_unignore_signals(void)
 {
 	static const unsigned long standard[8];
-	sigset_t none;
+	struct sigaction now;
 
 	for (int i = 1; i < _NSIG; i++)
-		syscall(SYS_rt_sigaction, i, standard, NULL, (size_t)_NSIG / 8);
+		if (sigaction(i, NULL, &now) < 0 || now.sa_handler == SIG_IGN)
+			syscall(SYS_rt_sigaction, i, standard, NULL, (size_t)_NSIG / 8);
+}
+
+/* What came meanwhile is not lost, and ends the child. */
+static void unblock_signals(void)
+{
+	sigset_t none;
+
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -218,7 +231,7 @@ static void take_descriptors(const struct slot *s)
 	status_fd = s->status_in;
 	if (close_range(SLOT_LOW, ~0u, CLOSE_RANGE_UNSHARE) < 0 && unshare(CLONE_FILES) < 0)
 		_exit(126);
-	if (write(status_fd, "", 1) != 1)
+	if (status_fd >= 0 && write(status_fd, "", 1) != 1)
 		_exit(126);
 }
 
@@ -244,6 +257,14 @@ static void set_command(const struct conf *conf, const struct conf_pool *p)
 		argv_space[n] = (char *)(uintptr_t)conf_item(conf, p->command, n);
 	n = handed_append(argv_space, n);
 	argv_space[n] = NULL; /* a child on the borrowed stack may have left more there */
+}
+
+/* A task is not told to the manager at once, so that this could not end it should the keeper be killed meanwhile. */
+static void end_with_keeper(int sig)
+{
+	prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0);
+	if (getppid() != spawn_setup.keeper)
+		_exit(126);
 }
 
 static void __attribute__((noreturn))
@@ -275,7 +296,9 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 	if (p->directory && chdir(conf_text(mine, p->directory)) < 0)
 		fail(WIRE_STEP_DIRECTORY);
 	set_command(mine, p);
-	reset_signals();
+	if (s->with & WIRE_WITH_TASK)
+		end_with_keeper(p->stop_signal);
+	unblock_signals();
 	exec_along_path(argv_space);
 	_exit(127);
 }
@@ -332,7 +355,7 @@ static pid_t start_child(const struct slot *s, const struct conf *conf, uint32_t
 	struct start start = { s, conf, pool };
 	pid_t pid;
 
-	if (may_borrow(conf, pool))
+	if (s->status < 0)
 		return fork_borrowing(&start);
 	pid = fork_sharing();
 	if (pid == 0)
@@ -361,11 +384,15 @@ static int make_ask(struct slot *s, const struct conf *conf, const struct conf_p
 		return 0;
 	snprintf(s->of, sizeof(s->of), "%s", conf_text(conf, p->name));
 	s->asked.under_way = false;
-	return slot_make_ask(s);
+	if (slot_make_ask(s) < 0)
+		return -1;
+	spawn_setup.watch(s->ask, EPOLLIN, TEMPLATE_WATCH | s->told.slot, true);
+	return 0;
 }
 
 /* All that can be known to be wrong before there is a child. */
-int spawn_prepare(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f)
+int spawn_prepare(struct slot *s, const struct conf *conf, uint32_t pool,
+		  const struct wire_tail *tail, struct spawn_failure *f)
 {
 	const struct conf_pool *p = NULL;
 	enum conf_tasks tasks = CONF_TASKS_NONE;
@@ -381,9 +408,10 @@ int spawn_prepare(struct slot *s, const struct conf *conf, uint32_t pool, struct
 	if (for_task != (tasks == CONF_TASKS_EXEC) || /* or it became another kind */
 	    !(s->with & WIRE_WITH_TEMPLATE) != !(p && p->template))
 		return fail_to(f, WIRE_STEP_SPEC);
-	if (handed_load(s) < 0)
+	if (handed_load(s, tail) < 0)
 		return fail_to(f, WIRE_STEP_SPEC);
-	if (slot_make_pipes(s, tasks) < 0)
+	if (slot_make_pipes(s, tasks,
+			    s->with & WIRE_WITH_TEMPLATE || !may_borrow(conf, pool)) < 0)
 		return fail_to(f, WIRE_STEP_PIPE);
 	if (give_pipes(s, p) == 0 && make_ask(s, conf, p) == 0)
 		return 0;
@@ -392,15 +420,17 @@ int spawn_prepare(struct slot *s, const struct conf *conf, uint32_t pool, struct
 	return -1;
 }
 
-int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f)
+int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool,
+		 const struct wire_tail *tail, struct spawn_failure *f)
 {
-	int r = spawn_prepare(s, conf, pool, f);
+	int r = spawn_prepare(s, conf, pool, tail, f);
 	pid_t pid;
 
 	slot_drop_request(s);
 	if (r < 0)
 		return -1;
 	cgroup_make(s->name);
+	word = (struct spawn_failure){ 0 };
 	pid = start_child(s, conf, pool);
 	if (pid < 0) {
 		fail_to(f, WIRE_STEP_FORK);
@@ -410,6 +440,13 @@ int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct 
 	/* Should the keeper die, the manager can have this group signalled through the pipe, see orphan.h. */
 	fcntl(s->log, F_SETOWN, -pid);
 	table_forked(s, pid);
+	if (s->status >= 0)
+		return 0;
+	slot_unshared(s);
+	s->told.step = word.step;
+	s->told.err = word.err;
+	if (!word.step)
+		s->told.state = WIRE_RUNNING;
 	return 0;
 }
 
@@ -433,7 +470,7 @@ self(const char *const *argv, const int *fds, unsigned count, const struct conf_
 			_exit(1);
 	}
 	close_range(above, ~0u, 0);
-	reset_signals();
+	unblock_signals();
 	execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
 	_exit(1);
 }
@@ -457,7 +494,7 @@ pid_t spawn_aside(int a, int b)
 
 	if (pid != 0)
 		return pid;
-	reset_signals();
+	unblock_signals();
 	if (low > 3)
 		close_range(3, (unsigned)low - 1, 0);
 	if (high > low + 1)

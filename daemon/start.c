@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "daemon/cgroup.h"
+#include "daemon/slice.h"
 #include "daemon/spawn.h"
 #include "daemon/keeper/state.h"
 #include "daemon/ledger.h"
@@ -24,6 +25,7 @@
 #include "lib/errors.h"
 #include "lib/log.h"
 
+#define TICK	  (2 * USEC_PER_SEC)
 #define READER_LIMIT (10 * USEC_PER_SEC)
 #define SEALS	     (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -279,6 +281,13 @@ static int make_descriptors(const sigset_t *signals)
 	return 0;
 }
 
+int64_t start_tick_interval(void)
+{
+	int64_t systemd = notify_watchdog_interval() / 2;
+
+	return systemd && systemd < TICK ? systemd : TICK;
+}
+
 void start_tick(int64_t interval)
 {
 	struct itimerspec t = { 0 };
@@ -297,6 +306,8 @@ int start_all(const char *config, const char *socket)
 	sigfillset(&signals);	      /* they are read, not handled */
 	sigdelset(&signals, SIGABRT); /* of the watchdog of systemd: it ends a keeper that hangs */
 	sigprocmask(SIG_SETMASK, &signals, NULL);
+	spawn_unignore_signals();
+	slice_make_short();
 	r = start_read(config, &k.now);
 	k.root = geteuid() == 0;
 	k.next.fd = -1;
@@ -310,6 +321,8 @@ int start_all(const char *config, const char *socket)
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	spawn_setup.root = k.root;
 	spawn_setup.conf = &k.now.conf;
+	spawn_setup.watch = keeper_watch;
+	spawn_setup.keeper = getpid();
 	k.as = k.now.conf->manager;
 	spawn_setup.manager_uid = k.root ? k.as.uid : geteuid();
 	spawn_setup.manager_gid = k.root ? k.as.gid : getegid();

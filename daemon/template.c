@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -31,16 +32,11 @@ static bool is_for(const struct slot *s, const struct slot *t)
 	return waits(s) && s->from == t->told.slot && s->from_run == t->told.run;
 }
 
-struct slot *template_of(const struct slot *s)
+static struct slot *template_of(const struct slot *s)
 {
 	struct slot *t = table_slot(s->from);
 
 	return t && t->ask >= 0 && t->told.run == s->from_run && table_is_alive(t) ? t : NULL;
-}
-
-void template_want(struct slot *t)
-{
-	t->wanted = true;
 }
 
 /* Usually they come in the order of their slots: each is looked at once. */
@@ -170,7 +166,7 @@ static bool ask(struct slot *t, struct slot *s)
 		line_fail(s, WIRE_STEP_SPEC, ECANCELED);
 		return false;
 	}
-	if (spawn_prepare(s, conf, s->pool, &f) < 0) {
+	if (spawn_prepare(s, conf, s->pool, NULL, &f) < 0) {
 		line_fail(s, f.step, f.err);
 		return false;
 	}
@@ -189,14 +185,26 @@ static bool ask(struct slot *t, struct slot *s)
 	return true;
 }
 
-struct slot *template_next(struct slot *t)
+/* One at a time. */
+static void ask_next(struct slot *t)
 {
 	struct slot *s;
 
 	while (t->ask >= 0 && !t->asked.under_way && (s = take(t)))
 		if (ask(t, s))
-			return s;
-	return NULL;
+			spawn_setup.watch(s->status, EPOLLIN, s->told.slot, true);
+}
+
+void template_want(struct slot *s)
+{
+	struct slot *t = template_of(s);
+
+	if (!t) {
+		line_fail(s, WIRE_STEP_TEMPLATE, ECONNRESET);
+		return;
+	}
+	t->wanted = true;
+	ask_next(t);
 }
 
 /* ---- the worker ------------------------------------------------------------------------------- */
@@ -362,7 +370,8 @@ static bool take_answer(struct slot *t, const struct answer *a)
 	return true;
 }
 
-bool template_said(struct slot *t)
+/* False: it is of no use any more. */
+static bool read_answer(struct slot *t)
 {
 	char text[256];
 	struct answer a;
@@ -374,6 +383,20 @@ bool template_said(struct slot *t)
 		return false;
 	text[n] = '\0';
 	return parse(text, (size_t)n, &a) && take_answer(t, &a);
+}
+
+void template_io(struct slot *t)
+{
+	if (t->ask < 0)
+		return;
+	if (read_answer(t)) {
+		ask_next(t);
+		return;
+	}
+	template_end(t);
+	cgroup_kill(t->name);
+	kill(-t->told.pid, SIGKILL);
+	kill(t->told.pid, SIGKILL); /* not reaped yet, so nobody else's */
 }
 
 struct slot *template_find(pid_t pid)

@@ -15,16 +15,13 @@
 #include <stdbool.h>
 #include "daemon/slot.h"
 
-/* The template that the slot's worker is to be forked from, if it is there; NULL: it is not. */
-struct slot *template_of(const struct slot *s);
-/* The slot waits to be asked for: state STARTING, no pid. */
-void template_want(struct slot *t);
-/* Asks for the next that waits, if the template has nothing under way. Returns the slot that was asked for: its
- * `status` is to be watched, and template_heard() to be called. NULL: nothing was. */
-struct slot *template_next(struct slot *t);
-/* Something is to be read from the template. False: it has said what it must not, or closed its channel, and is of
- * no use any more. */
-bool template_said(struct slot *t);
+#define TEMPLATE_WATCH UINT64_C(0x400000000) /* with its slot: what the keeper's loop knows its channel by */
+
+/* The slot waits to be asked for: state STARTING, no pid. If its template is not there, it is GONE. */
+void template_want(struct slot *s);
+/* Something is to be read from the template. One that says what it must not is ended; what becomes of it, and of who
+ * waits, is the manager's to say. */
+void template_io(struct slot *t);
 /* Something is to be read from the worker that was asked for. */
 void template_heard(struct slot *s);
 /* A child that nobody knows has ended: is it one that a template has made? Then it is in the table. */

@@ -18,8 +18,8 @@
 #include "lib/log.h"
 #include "lib/text.h"
 
-#define TICK	  (2 * USEC_PER_SEC)
 #define EVENTS	  64
+#define HOLD	  2 /* ms */
 #define EXECS_MAX 128 /* on their way to exec at a time; more wait in line */
 
 struct keeper k = { .lock = -1, .link = -1, .listener = -1 };
@@ -60,55 +60,41 @@ static void read_status(struct slot *s, bool dead)
 		s->told.err = f.err;
 	} else if (s->told.state == WIRE_STARTING) {
 		s->told.state = WIRE_RUNNING;
-		table_mark(s);
+		table_began(s);
 	}
 }
 
-static void fork_now(struct slot *s)
+static void fork_now(struct slot *s, const struct wire_tail *tail)
 {
 	struct spawn_failure f;
 
 	s->told.started = clock_now();
 	s->fds_told = false; /* a manager may have come while it was in line */
-	if (spawn_worker(s, k.now.conf, s->pool, &f) < 0) {
+	if (spawn_worker(s, k.now.conf, s->pool, tail, &f) < 0) {
 		line_fail(s, f.step, f.err);
 		return;
 	}
-	execs++;
-	read_status(s, false); /* one that was begun as vfork(2) does is past its exec */
-	if (s->status >= 0)
+	if (s->status >= 0) {
+		execs++;
 		keeper_watch(s->status, EPOLLIN, s->told.slot, true);
-	if (s->ask >= 0)
-		keeper_watch(s->ask, EPOLLIN, WATCH_TEMPLATE | s->told.slot, true);
-	table_mark(s);
+	}
+	table_began(s);
 }
 
-static void ask_template(struct slot *t)
+void keeper_spawn(struct slot *s, uint32_t pool, const struct wire_tail *tail)
 {
-	struct slot *s;
-
-	while ((s = template_next(t)))
-		keeper_watch(s->status, EPOLLIN, s->told.slot, true);
-}
-
-void keeper_spawn(struct slot *s, uint32_t pool)
-{
-	struct slot *t;
-
-	s->told = (struct wire_child){ .slot = s->told.slot, .run = s->told.run, .state = WIRE_STARTING };
+	s->told = (struct wire_child){ .slot = s->told.slot,
+				       .run = s->told.run,
+				       .state = WIRE_STARTING };
 	s->pool = pool;
-	if (!(s->with & WIRE_WITH_TEMPLATE)) {
-		if (execs < EXECS_MAX || !line_put(s))
-			fork_now(s);
-		return;
+	if (s->with & WIRE_WITH_TEMPLATE) {
+		template_want(s);
+	} else if (execs < EXECS_MAX || line_is_full()) {
+		fork_now(s, tail);
+	} else {
+		slot_keep_tail(s, tail);
+		line_put(s);
 	}
-	t = template_of(s);
-	if (!t) {
-		line_fail(s, WIRE_STEP_TEMPLATE, ECONNRESET);
-		return;
-	}
-	template_want(t);
-	ask_template(t);
 }
 
 static void fork_line(void)
@@ -116,29 +102,13 @@ static void fork_line(void)
 	struct slot *s;
 
 	while (execs < EXECS_MAX && (s = line_take()))
-		fork_now(s);
-}
-
-/* One that has said what it must not is ended; what becomes of it, and of who waits, is the manager's to say. */
-static void hear_template(struct slot *t)
-{
-	if (t->ask < 0)
-		return;
-	if (template_said(t)) {
-		ask_template(t);
-		return;
-	}
-	template_end(t);
-	keeper_kill(t, SIGKILL);
+		fork_now(s, NULL);
 }
 
 static void hear_child(struct slot *s)
 {
-	if (s->status < 0)
-		return;
-	if (s->with & WIRE_WITH_TEMPLATE)
-		template_heard(s);
-	else
+	template_heard(s); /* if it is one that waits for a template */
+	if (s->status >= 0 && !(s->with & WIRE_WITH_TEMPLATE))
 		read_status(s, false);
 }
 
@@ -150,7 +120,8 @@ static void worker_died(struct slot *s, const siginfo_t *si)
 
 	if (s->ask >= 0)
 		template_end(s); /* while what it has forked can still be told from what it leaves behind */
-	keeper_kill(s, SIGKILL); /* what it left behind; its pid is still its own */
+	cgroup_kill(s->name); /* what it left behind; its pid is still its own */
+	kill(-s->told.pid, SIGKILL);
 	if (s->status >= 0)
 		read_status(s, true);
 	if (s->status_in >= 0) { /* it died before all else */
@@ -282,8 +253,8 @@ static void dispatch(const struct epoll_event *e)
 		tick();
 	else if (e->data.u64 == WATCH_LINK)
 		link_io(false);
-	else if (e->data.u64 & WATCH_TEMPLATE)
-		hear_template(table_slot((unsigned)e->data.u64));
+	else if (e->data.u64 & TEMPLATE_WATCH)
+		template_io(table_slot((unsigned)e->data.u64));
 	else
 		hear_child(table_slot((unsigned)e->data.u64));
 }
@@ -305,19 +276,14 @@ static void loop(int64_t interval)
 		if (want != ticking)
 			start_tick(ticking = want); /* faster while there is something to be tried again */
 		k.retry = false;
-		n = epoll_wait(k.epoll, events, EVENTS, -1);
+		n = epoll_wait(k.epoll, events, EVENTS, table_holds() ? HOLD : -1);
 		for (int i = 0; i < n; i++)
 			dispatch(&events[i]);
 		fork_line();
+		if (table_holds())
+			table_release(clock_now() - HOLD * USEC_PER_MSEC);
 		link_talk();
 	}
-}
-
-static int64_t tick_interval(void)
-{
-	int64_t systemd = notify_watchdog_interval() / 2;
-
-	return systemd && systemd < TICK ? systemd : TICK;
 }
 
 int keeper_main(const struct keeper_options *options)
@@ -336,7 +302,7 @@ int keeper_main(const struct keeper_options *options)
 	keeper_watch(k.tick, EPOLLIN, WATCH_TICK, true);
 	log_info(NULL, "running, control socket %s", k.socket);
 	link_begin();
-	loop(tick_interval());
+	loop(start_tick_interval());
 	log_info(NULL, "ended");
 	start_undo();
 	return k.exitcode;

@@ -215,7 +215,8 @@ void link_talk(void)
 static struct {
 	int fds[WIRE_FDS_MAX];
 	unsigned count;
-} carried; /* the descriptors that came with the request; what is not taken is closed */
+	struct wire_tail tail;
+} carried; /* what came with the request; descriptors that are not taken are closed */
 
 /* The slot, if the word is about the run it is in. */
 static struct slot *about(const struct wire *w)
@@ -239,7 +240,7 @@ static void on_spawn(const struct wire *w)
 	carried.count = 0;
 	s->told.run = q->run;
 	memcpy(s->name, q->name, sizeof(s->name));
-	keeper_spawn(s, q->pool);
+	keeper_spawn(s, q->pool, &carried.tail);
 }
 
 static void on_signal(const struct wire *w)
@@ -385,7 +386,7 @@ void link_io(bool to_the_end)
 {
 	for (int i = 0; (to_the_end || i < A_TURN) && k.link >= 0; i++) {
 		struct wire w;
-		int n = wire_receive(k.link, &w, carried.fds, &carried.count);
+		int n = wire_receive_tail(k.link, &w, &carried.tail, carried.fds, &carried.count);
 
 		if (n < 0 && (errno == EAGAIN || errno == EPROTO))
 			return;

@@ -55,6 +55,7 @@ extern struct keeper k;
 int start_read(const char *config, struct snapshot *snap);
 int start_all(const char *config, const char *socket);
 void start_undo(void);
+int64_t start_tick_interval(void);
 void start_tick(int64_t interval); /* from now on */
 void start_begin_read(int serial); /* its end comes by start_read_done() */
 void start_read_done(const siginfo_t *si);
@@ -69,12 +70,11 @@ void link_talk(void);	       /* sends what there is to say, as far as it goes */
 void link_tick(int64_t now);
 /* keeper.c */
 void keeper_watch(int fd, uint32_t events, uint64_t what, bool is_new);
-void keeper_spawn(struct slot *s, uint32_t pool); /* it has taken what came with the request */
+void keeper_spawn(struct slot *s, uint32_t pool, const struct wire_tail *tail);
 void keeper_kill(const struct slot *s, int sig); /* everything it has started */
 void keeper_kill_all(void);
 #define WATCH_SIGNALS UINT64_C(0x100000000)
 #define WATCH_TICK    UINT64_C(0x200000000)
 #define WATCH_LINK    UINT64_C(0x300000000)
-#define WATCH_TEMPLATE UINT64_C(0x400000000) /* and its slot */
 
 #endif
