@@ -17,7 +17,7 @@ struct ctl {
 	char **args; /* what follows the verb and its options */
 	int count;
 
-	bool no_wait, all_at_once, follow, dry_run, join;
+	bool no_wait, all_at_once, follow, dry_run, join, watch;
 	int64_t timeout; /* microseconds, -1: none */
 	int64_t lines;	 /* -1: not given */
 	const char *name, *restart, *directory;

@@ -15,6 +15,12 @@ const struct verb verbs[] = {
 	  .options = "",
 	  .max = -1,
 	  .run = ctl_status },
+	{ .name = "memory",
+	  .usage = "[--watch] [--timeout S] [NAME...]",
+	  .help = "memory of workers, and what they share",
+	  .options = "Wt",
+	  .max = -1,
+	  .run = ctl_memory },
 	{ .name = "start",
 	  .usage = "NAME...",
 	  .help = "start; returns when running",
@@ -298,6 +304,7 @@ static const struct option long_options[] = {
 	{ "restart", required_argument, NULL, 'r' },
 	{ "env", required_argument, NULL, 'e' },
 	{ "dir", required_argument, NULL, 'D' },
+	{ "watch", no_argument, NULL, 'W' },
 	{ "input", required_argument, NULL, 'i' },
 	{ "input-file", required_argument, NULL, 'I' },
 	{ "method", required_argument, NULL, 'm' },
@@ -363,7 +370,7 @@ static int take_option(struct ctl *ctl, int letter)
 		['d'] = &ctl->dry_run,	   ['j'] = &ctl->join,	      ['a'] = &ctl->json_args,
 		['l'] = &ctl->json_lines,  ['u'] = &ctl->unordered,   ['P'] = &ctl->progress,
 		['q'] = &ctl->no_progress, ['J'] = &ctl->json,	      ['o'] = &ctl->json_item,
-		['U'] = &ctl->durable
+		['U'] = &ctl->durable,	   ['W'] = &ctl->watch,
 	};
 	const char **const texts[] = {
 		['N'] = &ctl->name,    ['r'] = &ctl->restart,	    ['D'] = &ctl->directory,
@@ -389,7 +396,7 @@ static int take_option(struct ctl *ctl, int letter)
 static int bad_option(const struct ctl *ctl, char **argv)
 {
 	const char *what =
-		optopt && optopt < 256 && !strchr("wAfntdjNreDiImpauLlPqMBKUEVohJs", optopt)
+		optopt && optopt < 256 && !strchr("wAfntdjNreDWiImpauLlPqMBKUEVohJs", optopt)
 			? "unknown option"
 			: "option";
 

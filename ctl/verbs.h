@@ -6,7 +6,7 @@
 
 /* Options a verb takes, as letters of this table (see verbs.c):
  * w --no-wait, A --all-at-once, f --follow, n --lines, t --timeout, d --dry-run, j --join, N --name,
- * r --restart, e --env, D --dir; of tasks: i --input, I --input-file, m --method, p --params, J --json-args,
+ * r --restart, e --env, D --dir, W --watch; of tasks: i --input, I --input-file, m --method, p --params, J --json-args,
  * u --unordered, L --joblog, l --json-lines, P --progress, q --no-progress; of queues: M --maxsize, B --max-bytes,
  * K --kind, U --durable, E --dead, V --max-deliveries, o --json-item */
 struct verb {
@@ -36,6 +36,8 @@ int ctl_is_alive(struct ctl *ctl);
 int ctl_signal(struct ctl *ctl);
 int ctl_forget(struct ctl *ctl);
 int ctl_logs(struct ctl *ctl);
+/* memory.c */
+int ctl_memory(struct ctl *ctl);
 /* wait.c */
 int ctl_start(struct ctl *ctl);
 int ctl_terminate(struct ctl *ctl);

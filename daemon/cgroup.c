@@ -95,12 +95,18 @@ void cgroup_make(const char *worker)
 		mkdirat(workers, place_of(worker, "", path, sizeof(path)), 0755);
 }
 
+void cgroup_move(const char *worker, int pid)
+{
+	char path[PATH_MAX], number[16];
+
+	snprintf(number, sizeof(number), "%d", pid);
+	if (workers >= 0)
+		write_to(workers, place_of(worker, "/cgroup.procs", path, sizeof(path)), number);
+}
+
 void cgroup_enter(const char *worker)
 {
-	char path[PATH_MAX];
-
-	if (workers >= 0)
-		write_to(workers, place_of(worker, "/cgroup.procs", path, sizeof(path)), "0");
+	cgroup_move(worker, 0);
 }
 
 void cgroup_kill(const char *worker)

@@ -9,6 +9,8 @@
  * Returns cgroup.kill of the workers, or -1. */
 int cgroup_init(void);
 void cgroup_make(const char *worker);
+/* The same of another process. */
+void cgroup_move(const char *worker, int pid);
 void cgroup_enter(const char *worker); /* in the child */
 void cgroup_kill(const char *worker);
 void cgroup_remove(const char *worker);

@@ -334,9 +334,17 @@ static void on_signalled(const struct wire *w, int fds[], unsigned count)
 	child.events->signalled(w->value);
 }
 
+static void on_measured(const struct wire *w, int fds[], unsigned count)
+{
+	while (count)
+		close(fds[--count]);
+	if (child.events->measured)
+		child.events->measured((uint32_t)w->value);
+}
+
 static void (*const handlers[])(const struct wire *w, int fds[], unsigned count) = {
 	[WIRE_CHILD] = on_child, [WIRE_CONFIG] = on_config,	  [WIRE_LOG] = on_log,
-	[WIRE_PING] = on_ping,	 [WIRE_SIGNALLED] = on_signalled,
+	[WIRE_PING] = on_ping,	 [WIRE_SIGNALLED] = on_signalled, [WIRE_MEASURED] = on_measured,
 };
 
 static void lose_keeper(void)
@@ -597,6 +605,16 @@ void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block)
 	spawn(&q, slot, name, pool);
 }
 
+void child_fork(unsigned slot, const char *name, uint32_t pool, unsigned from)
+{
+	struct outbox_item q = { .with = WIRE_WITH_TEMPLATE,
+				 .from = from,
+				 .from_run = ledger_run(from),
+				 .fds = { -1, -1 } };
+
+	spawn(&q, slot, name, pool);
+}
+
 int child_spawn_task(unsigned slot, const char *name, uint32_t pool, const struct child_task *task)
 {
 	struct outbox_item q = { .with = WIRE_WITH_TASK, .args = task->count, .fds = { -1, -1 } };
@@ -657,6 +675,15 @@ int child_read_config(child_config_fn *done)
 	child.serial = child.serial < INT32_MAX ? child.serial + 1 : 1;
 	send_value(WIRE_READ_CONFIG, child.serial);
 	return 0;
+}
+
+void child_measure(int fd, uint32_t serial)
+{
+	struct outbox_item q = { .type = WIRE_MEASURE,
+				 .value = (int)serial,
+				 .fds = { fcntl(fd, F_DUPFD_CLOEXEC, 3), -1 } };
+
+	enqueue(&q);
 }
 
 void child_commit(uint32_t serial)

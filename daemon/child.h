@@ -33,6 +33,7 @@ struct child_events {
 	/* A log file has been opened, or not (fd -1, errno). fd is the callee's. */
 	void (*log_file)(uint32_t pool, int fd, int err);
 	void (*signalled)(int sig); /* crewd was sent SIGTERM, SIGINT or SIGHUP */
+	void (*measured)(uint32_t serial); /* the answer to child_measure(); may be NULL */
 	void (*keeper_gone)(void);
 };
 
@@ -69,6 +70,9 @@ void child_catch_up(void);
  * configuration in force, else a sealed memfd with a one-pool block (duplicated; still the
  * caller's). The answer is `running` or `ended`, always. */
 void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block);
+/* The same, forked from the process of a template that is there: another slot. The answer may be that it is there no
+ * more: step WIRE_STEP_TEMPLATE, ECONNRESET. Nothing tells how long a template takes: child_signal() ends the wait. */
+void child_fork(unsigned slot, const char *name, uint32_t pool, unsigned from);
 /* A process for one task of a pool whose tasks are `exec` (of others it is refused, as child_spawn() is of
  * such a pool): its command, then these arguments; `input` is its standard input, empty: /dev/null. All is
  * copied. 0, or -1 with errno (E2BIG, or no memory or descriptor): then there is no answer. */
@@ -95,6 +99,8 @@ void child_forget(unsigned slot);
  * sealed memfd (the callee's) or -1, then `errors` says why. One at a time: -1 with errno EBUSY. */
 typedef void child_config_fn(int block, uint32_t serial, const char *errors);
 int child_read_config(child_config_fn *done);
+/* Asks for struct wire_measure's of the memory to be filled in; fd is copied. The answer may not come. */
+void child_measure(int fd, uint32_t serial);
 void child_commit(uint32_t serial);  /* that configuration is in force from now on */
 void child_open_log(uint32_t pool);  /* answer: log_file */
 bool child_status(const char *text); /* for systemd's STATUS=; false: it was not said */

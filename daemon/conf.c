@@ -133,16 +133,27 @@ static bool tasks_ok(const struct conf_pool *p)
 	       duration_ok(p->result_ttl);
 }
 
+/* One that is forked from a template execs nothing; a template is nobody's child but the keeper's. */
+static bool template_ok(const struct block *b, const struct conf_pool *p)
+{
+	if (p->template)
+		return !p->is_template && name_ok(b, p->template) && p->command.count == 0 &&
+		       p->tasks != CONF_TASKS_EXEC;
+	return p->command.count >= 1 && p->is_template <= 1 &&
+	       (!p->is_template ||
+		(p->ready == CONF_READY_NOTIFY && p->tasks == CONF_TASKS_NONE && p->workers == 1));
+}
+
 static bool pool_ok(const struct block *b, const struct conf_pool *p)
 {
 	/* A `run` worker's name is looser than a pool's: "run-1". */
-	return name_ok(b, p->name) && text_or_none(b, p->file) && p->command.count >= 1 &&
+	return name_ok(b, p->name) && text_or_none(b, p->file) && template_ok(b, p) &&
 	       list_ok(b, p->command) && list_ok(b, p->environment) &&
 	       text_or_none(b, p->directory) && text_or_none(b, p->user) &&
 	       text_or_none(b, p->group) && identity_ok(b, &p->identity) && limits_ok(b, p) &&
 	       list_ok(b, p->limits_text) && list_ok(b, p->after) && text_or_none(b, p->inherits) &&
 	       numbers_ok(p) && durations_ok(p) && tasks_ok(p) &&
-	       (p->queue == 0 || name_ok(b, p->queue)) &&
+	       (p->queue == 0 || name_ok(b, p->queue)) && p->refork_after >= 1 &&
 	       (p->log == CONF_LOG_FILE ? text_ok(b, p->log_file) : p->log_file == 0);
 }
 

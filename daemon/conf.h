@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define CONF_MAGIC   UINT32_C(0x63726577)
-#define CONF_VERSION 4
+#define CONF_VERSION 5
 #define CONF_NO_ID   UINT32_MAX /* uid, gid: not given */
 
 typedef uint32_t conf_off;
@@ -34,6 +34,9 @@ struct conf_identity {
 	conf_off groups;	    /* offset of group_count uint32_t */
 	conf_off user, home, shell; /* strings; 0 when of no use */
 };
+
+/* What a pool is, as far as its keys go: one of enum conf_tasks, or this. */
+#define CONF_VARIANT_TEMPLATE 4
 
 enum conf_restart { CONF_RESTART_ALWAYS, CONF_RESTART_ON_FAILURE, CONF_RESTART_NEVER };
 enum conf_ready { CONF_READY_EXEC, CONF_READY_NOTIFY };
@@ -67,6 +70,8 @@ struct conf_pool {
 	uint8_t ready;	  /* enum conf_ready */
 	int64_t watchdog; /* 0: off */
 	uint8_t tasks;	  /* enum conf_tasks */
+	uint8_t is_template; /* a `template`: its process is what workers of other pools are forked from */
+	conf_off template;   /* name of the one that this pool's workers are forked from; 0: none, they exec */
 
 	/* policy: a change takes effect at once */
 	uint32_t workers;
@@ -94,6 +99,8 @@ struct conf_pool {
 	uint32_t prefetch;
 	int64_t result_ttl;
 	conf_off queue; /* name of the queue that tasks come from, too; 0: none */
+	uint64_t recycle_private; /* bytes that a worker may own alone before it is made anew; 0: any */
+	uint32_t refork_after;	  /* tasks between two looks at that */
 };
 
 struct conf_queue {
@@ -150,6 +157,11 @@ static inline const char *conf_item(const struct conf *conf, struct conf_list li
 static inline const struct conf_pool *conf_pool_at(const struct conf *conf, uint32_t i)
 {
 	return (const struct conf_pool *)(const void *)((const char *)conf + conf->pools) + i;
+}
+
+static inline unsigned conf_variant(const struct conf_pool *p)
+{
+	return p->is_template ? CONF_VARIANT_TEMPLATE : p->tasks;
 }
 
 static inline const struct conf_queue *conf_queue_at(const struct conf *conf, uint32_t i)

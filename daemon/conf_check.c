@@ -107,6 +107,12 @@ static void inherit(struct conf_entry *child, const struct conf_entry *parent)
 	}
 }
 
+/* Templates stand among the pools, but nobody inherits from one or comes after it. */
+static bool may_not_be(const struct walk *w, uint32_t to)
+{
+	return conf_source_pool(w->src, to)->is_template;
+}
+
 static void visit(struct walk *w, uint32_t i)
 {
 	struct conf_entry *p = conf_source_pool(w->src, i);
@@ -117,13 +123,14 @@ static void visit(struct walk *w, uint32_t i)
 	for (uint32_t n = 0; given->line && n < given->values.count; n++) {
 		uint32_t to = find(w, given->values.items[n]);
 
-		if (to == NOWHERE)
+		if (to == NOWHERE || may_not_be(w, to))
 			complain_unknown(w, i, given->values.items[n]);
 		else if (w->marks[to] == ON_PATH)
 			complain_cycle(w, to, given);
 		else if (w->marks[to] == NEW)
 			visit(w, to);
-		if (w->key == CONF_KEY_INHERITS && to != NOWHERE && w->marks[to] == DONE)
+		if (w->key == CONF_KEY_INHERITS && to != NOWHERE && !may_not_be(w, to) &&
+		    w->marks[to] == DONE)
 			inherit(p, conf_source_pool(w->src, to));
 	}
 	w->depth--;
@@ -148,10 +155,10 @@ void conf_check_inherit(struct conf_source *src)
 
 static void check_command(struct conf_source *src, const struct conf_entry *p)
 {
-	if (!p->keys[CONF_KEY_COMMAND].line)
+	if (!p->keys[CONF_KEY_COMMAND].line && (p->is_template || !p->keys[CONF_KEY_TEMPLATE].line))
 		conf_errors_add(src->errors, p->file, p->line,
-				"pool \"%s\" has no command; add command = {\"/path/of/program\"}",
-				p->name);
+				"%s \"%s\" has no command; add command = {\"/path/of/program\"}",
+				p->is_template ? "template" : "pool", p->name);
 }
 
 static void check_delays(struct conf_source *src, const struct conf_entry *p,
@@ -196,8 +203,8 @@ static void check_use(struct conf_source *src, struct conf_build *b, uint32_t i,
 	bool applies;
 
 	memcpy(&was, conf_build_pool(b, i), sizeof(was));
-	applies = conf_key_applies(key, was.tasks);
-	if (applies && !(key->fixed >> was.tasks & 1))
+	applies = conf_key_applies(key, conf_variant(&was));
+	if (applies && !(key->fixed >> conf_variant(&was) & 1))
 		return;
 	conf_value_default(b, i, key);
 	if (!given->line || given->inherited ||

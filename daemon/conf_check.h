@@ -10,5 +10,7 @@ void conf_check_inherit(struct conf_source *src);
 /* The rest, when every value is in the block; looks users up and fills the identities. */
 void conf_check(struct conf_source *src, struct conf_build *b);
 void conf_check_identities(struct conf_source *src, struct conf_build *b, bool as_root);
+/* After that: what templates are, and pools take from theirs. */
+void conf_check_templates(struct conf_source *src, struct conf_build *b);
 
 #endif

@@ -34,7 +34,12 @@ enum conf_type {
 };
 
 /* What a file is made of. */
-enum conf_section { CONF_SECTION_POOL, CONF_SECTION_QUEUE, CONF_SECTIONS };
+enum conf_section {
+	CONF_SECTION_POOL,
+	CONF_SECTION_QUEUE,
+	CONF_SECTION_TEMPLATE, /* stands among the pools, and has those of their keys that apply to it */
+	CONF_SECTIONS
+};
 
 struct conf_key {
 	const char *name;
@@ -46,7 +51,7 @@ struct conf_key {
 	int64_t min, max;
 	const char *const *words; /* CONF_TYPE_WORD, _LOG, _TASKS: ended by NULL */
 	bool no_off;		  /* a duration of 0 is not what "off" would mean */
-	/* Bit n: of pools whose tasks are n (enum conf_tasks), of queues whose kind is n (enum conf_queue_kind). */
+	/* Bit n: of pools whose variant is n (conf_variant()), of queues whose kind is n (enum conf_queue_kind). */
 	unsigned only;	/* where the key may stand; 0: everywhere */
 	unsigned fixed; /* where nothing but its default will do */
 };
@@ -88,6 +93,9 @@ enum conf_pool_key {
 	CONF_KEY_PREFETCH,
 	CONF_KEY_RESULT_TTL,
 	CONF_KEY_QUEUE,
+	CONF_KEY_TEMPLATE,
+	CONF_KEY_RECYCLE_PRIVATE,
+	CONF_KEY_REFORK_AFTER,
 	CONF_POOL_KEYS,
 };
 
@@ -134,7 +142,7 @@ extern const struct conf_section_row conf_sections[CONF_SECTIONS];
 int conf_key_find(const struct conf_key *keys, unsigned count, const char *name);
 /* The row's name most like `name`, or NULL where none is. */
 const char *conf_key_like(const struct conf_key *keys, unsigned count, const char *name);
-/* Whether the key may stand in a pool whose tasks, or a queue whose kind is this. */
+/* Whether the key may stand in a pool of this variant, or a queue whose kind is this. */
 bool conf_key_applies(const struct conf_key *key, unsigned variant);
 /* Whether values are written as {"a", "b"}. */
 bool conf_key_is_list(const struct conf_key *key);

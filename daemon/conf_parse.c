@@ -68,13 +68,15 @@ static bool fetch_section(struct conf_source *src, cfg_t *cfg, const char *file,
 			  enum conf_section section, uint32_t first)
 {
 	const struct conf_section_row *row = &conf_sections[section];
+	enum conf_section place = conf_source_place(section);
+	bool is_template = section == CONF_SECTION_TEMPLATE;
 	unsigned n = 0;
 
-	for (uint32_t i = first; i < src->in[section].count; i++) {
-		struct conf_entry *entry = &src->in[section].at[i];
+	for (uint32_t i = first; i < src->in[place].count; i++) {
+		struct conf_entry *entry = &src->in[place].at[i];
 		cfg_t *found;
 
-		if (entry->file != file)
+		if (entry->file != file || entry->is_template != is_template)
 			continue;
 		found = cfg_getnsec(cfg, row->word, n++);
 		if (!found || strcmp(cfg_title(found), entry->name) != 0) {
@@ -92,7 +94,7 @@ static bool fetch_sections(struct conf_source *src, cfg_t *cfg, const char *file
 			   const uint32_t first[CONF_SECTIONS])
 {
 	for (enum conf_section s = 0; s < CONF_SECTIONS; s++)
-		if (!fetch_section(src, cfg, file, s, first[s]))
+		if (!fetch_section(src, cfg, file, s, first[conf_source_place(s)]))
 			return false;
 	return true;
 }
@@ -102,15 +104,18 @@ void conf_parse(struct conf_source *src, const char *file, const char *text,
 {
 	cfg_opt_t pool[CONF_POOL_KEYS + 1] = { [CONF_POOL_KEYS] = CFG_END() };
 	cfg_opt_t queue[CONF_QUEUE_KEYS + 1] = { [CONF_QUEUE_KEYS] = CFG_END() };
-	cfg_opt_t top[CONF_GLOBAL_KEYS + 3] = {
+	cfg_opt_t template[CONF_POOL_KEYS + 1] = { [CONF_POOL_KEYS] = CFG_END() };
+	cfg_opt_t top[CONF_GLOBAL_KEYS + 4] = {
 		[CONF_GLOBAL_KEYS] = CFG_SEC("pool", pool, CFGF_MULTI | CFGF_TITLE),
 		[CONF_GLOBAL_KEYS + 1] = CFG_SEC("queue", queue, CFGF_MULTI | CFGF_TITLE),
-		[CONF_GLOBAL_KEYS + 2] = CFG_END(),
+		[CONF_GLOBAL_KEYS + 2] = CFG_SEC("template", template, CFGF_MULTI | CFGF_TITLE),
+		[CONF_GLOBAL_KEYS + 3] = CFG_END(),
 	};
 	bool ok = false;
 	cfg_t *cfg;
 
 	declare(conf_pool_keys, CONF_POOL_KEYS, pool);
+	declare(conf_pool_keys, CONF_POOL_KEYS, template);
 	declare(conf_queue_keys, CONF_QUEUE_KEYS, queue);
 	declare(conf_global_keys, CONF_GLOBAL_KEYS, top);
 	current.errors = src->errors;

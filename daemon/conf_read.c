@@ -168,8 +168,9 @@ static void fill_pools(struct conf_source *src, struct conf_build *b)
 		conf_build_pool(b, i)->file = file;
 		conf_build_pool(b, i)->line = p->line;
 		conf_build_pool(b, i)->log = log;
+		conf_build_pool(b, i)->is_template = p->is_template;
 		set_keys(src, b, i, conf_pool_keys, CONF_POOL_KEYS, p->keys,
-			 (struct place){ "pool", p->name });
+			 (struct place){ p->is_template ? "template" : "pool", p->name });
 	}
 }
 
@@ -256,6 +257,7 @@ static struct conf_build *build(struct conf_source *src, const char *path, bool 
 	if (!src->broken && !conf_build_error(b)) {
 		conf_check(src, b);
 		conf_check_identities(src, b, as_root);
+		conf_check_templates(src, b);
 		find_places(src, b);
 	}
 	return b;

@@ -166,6 +166,7 @@ struct table {
 	unsigned count;
 	struct conf_given *given;
 	const char *where; /* for messages */
+	bool of_template;  /* some of the keys are for pools only */
 };
 
 static bool unknown_key(struct scan *s, const struct table *t, const char *name, unsigned line)
@@ -188,6 +189,8 @@ static bool note_key(struct scan *s, const struct table *t, const char *name, un
 
 	if (i < 0)
 		return unknown_key(s, t, name, line);
+	if (t->of_template && !conf_key_applies(&t->keys[i], CONF_VARIANT_TEMPLATE))
+		return complain(s, line, "%s is a key of pools, not of templates", name);
 	given = &t->given[i];
 	if (given->line)
 		return complain(s, line, "%s is given twice, first at %s:%u", name, given->file,
@@ -279,7 +282,8 @@ static bool scan_section(struct scan *s, enum conf_section section)
 	unsigned line = s->lex.token_line;
 	struct mark before = mark(s);
 	char where[32], what[32], *name;
-	struct table t = { row->keys, row->key_count, NULL, where };
+	struct table t = { row->keys, row->key_count, NULL, where,
+			   section == CONF_SECTION_TEMPLATE };
 
 	_Static_assert((int)CONF_QUEUE_KEYS <= (int)CONF_POOL_KEYS, "room for keys nowhere");
 	snprintf(where, sizeof(where), " in a %s", row->word);
@@ -352,16 +356,16 @@ static bool is_word(const struct scan *s, const char *word)
 	       memcmp(s->lex.token, word, s->lex.length) == 0;
 }
 
-/* A word that begins neither an include nor a pool or queue: a key, or a section nobody knows. */
+/* A word that begins neither an include nor a pool, queue or template: a key, or a section nobody knows. */
 static bool scan_other(struct scan *s)
 {
 	struct table t = { conf_global_keys, CONF_GLOBAL_KEYS, s->src->globals,
-			   " outside of pools and queues" };
+			   " outside of pools and queues", false };
 
 	if (!begins_section(s->lex))
 		return scan_key(s, &t);
 	complain(s, s->lex.token_line,
-		 "unknown section \"%.*s\"; only \"pool\" and \"queue\" are known",
+		 "unknown section \"%.*s\"; only \"pool\", \"queue\" and \"template\" are known",
 		 s->lex.length > 60 ? 60 : (int)s->lex.length, s->lex.token);
 	return skip_section(s);
 }
@@ -387,7 +391,7 @@ static bool scan_file(struct scan *s)
 		if (s->lex.kind == CONF_LEX_END)
 			return true;
 		if (s->lex.kind != CONF_LEX_WORD)
-			return unexpected(s, "a key, pool, queue or include");
+			return unexpected(s, "a key, pool, queue, template or include");
 		section = section_word(s);
 		if (section != CONF_SECTIONS)
 			ok = scan_section(s, section);

@@ -54,6 +54,8 @@ static void show_list(const struct field *f)
 {
 	const struct conf_list *list = f->at;
 
+	if (f->key->type == CONF_TYPE_COMMAND && !list->count) /* it has a template */
+		return;
 	put(f->sink, "{");
 	for (uint32_t i = 0; i < list->count; i++) {
 		if (i)
@@ -160,7 +162,8 @@ static void show_size(const struct field *f)
 {
 	char text[32];
 
-	conf_show_quoted(f->sink, text_size_print(text, sizeof(text), *(const uint64_t *)f->at));
+	if (*(const uint64_t *)f->at || f->key->fallback)
+		conf_show_quoted(f->sink, text_size_print(text, sizeof(text), *(const uint64_t *)f->at));
 }
 
 static void (*const showers[CONF_TYPE_COUNT_OF])(const struct field *f) = {

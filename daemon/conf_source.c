@@ -63,12 +63,18 @@ static bool grow(struct conf_source *src, struct conf_entries *in)
 	return true;
 }
 
+static const char *word_of(const struct conf_entry *e, enum conf_section section)
+{
+	return conf_sections[e->is_template ? CONF_SECTION_TEMPLATE : conf_source_place(section)]
+		.word;
+}
+
 /* Whether there may be one more of that name. */
 static bool may_add(struct conf_source *src, enum conf_section section, const char *name,
 		    const char *file, unsigned line)
 {
 	const struct conf_section_row *row = &conf_sections[section];
-	const struct conf_entries *in = &src->in[section];
+	const struct conf_entries *in = &src->in[conf_source_place(section)];
 
 	for (uint32_t i = 0; i < in->count; i++) {
 		if (strcmp(in->at[i].name, name) != 0)
@@ -76,7 +82,8 @@ static bool may_add(struct conf_source *src, enum conf_section section, const ch
 		conf_errors_add(src->errors, file, line,
 				"%s \"%s\" is already defined at %s:%u; give one of them another "
 				"name",
-				row->word, name, in->at[i].file, in->at[i].line);
+				word_of(&in->at[i], section), name, in->at[i].file,
+				in->at[i].line);
 		return false;
 	}
 	if (in->count < row->max)
@@ -90,7 +97,7 @@ static bool may_add(struct conf_source *src, enum conf_section section, const ch
 struct conf_entry *conf_source_add(struct conf_source *src, enum conf_section section,
 				   const char *name, const char *file, unsigned line)
 {
-	struct conf_entries *in = &src->in[section];
+	struct conf_entries *in = &src->in[conf_source_place(section)];
 	struct conf_given *keys;
 	struct conf_entry *p;
 
@@ -101,5 +108,6 @@ struct conf_entry *conf_source_add(struct conf_source *src, enum conf_section se
 		return NULL;
 	p = &in->at[in->count++];
 	*p = (struct conf_entry){ .name = name, .file = file, .line = line, .keys = keys };
+	p->is_template = section == CONF_SECTION_TEMPLATE;
 	return p;
 }

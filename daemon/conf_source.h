@@ -20,6 +20,7 @@ struct conf_given {
 struct conf_entry {
 	const char *name, *file;
 	unsigned line;
+	bool is_template;
 	struct conf_given *keys; /* as many as its section has */
 };
 
@@ -41,9 +42,15 @@ void conf_source_free(struct conf_source *src);
 /* Memory that lives as long as the source. NULL: no memory, and said so. */
 void *conf_source_take(struct conf_source *src, size_t size);
 char *conf_source_copy(struct conf_source *src, const char *text, size_t length);
-/* A new pool or queue. NULL when there is one of that name, too many, or no memory: said so. */
+/* A new pool, queue or template. NULL when there is one of that name, too many, or no memory: said so. */
 struct conf_entry *conf_source_add(struct conf_source *src, enum conf_section section,
 				   const char *name, const char *file, unsigned line);
+
+/* Where entries of a section are kept. */
+static inline enum conf_section conf_source_place(enum conf_section section)
+{
+	return section == CONF_SECTION_TEMPLATE ? CONF_SECTION_POOL : section;
+}
 
 static inline struct conf_entry *conf_source_pool(const struct conf_source *src, uint32_t i)
 {

@@ -432,6 +432,8 @@ bool conf_value_default(struct conf_build *b, uint32_t index, const struct conf_
 
 	if (!key->fallback && key->type == CONF_TYPE_COUNT)
 		*(uint32_t *)field(&s) = UINT32_MAX;
+	if (!key->fallback && key->type == CONF_TYPE_SIZE)
+		*(uint64_t *)field(&s) = 0;
 	if (!key->fallback && key->type == CONF_TYPE_QUEUE_NAME)
 		*(conf_off *)field(&s) = 0;
 	return !key->fallback || conf_value_set(b, index, key, one, NULL, 0);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "daemon/crew_run.h"
 #include "daemon/ledger.h"
+#include "daemon/pool_template.h"
 #include "daemon/taskpool.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -339,6 +340,8 @@ static void on_up_changed(struct pool *was)
 		for (uint32_t i = 0; i < p->def->after.count; i++)
 			if (strcmp(conf_item(p->conf, p->def->after, i), was->name) == 0)
 				pool_mark(p);
+		if (p->def->template && strcmp(conf_text(p->conf, p->def->template), was->name) == 0)
+			pool_mark(p);
 	}
 }
 
@@ -534,12 +537,16 @@ static bool has_ended(const struct pool *p)
 /* Pools that a living one comes after have to wait for it. */
 static void hold_back(const struct pool *p)
 {
+	struct pool *template = pool_template_pool(p);
+
 	for (uint32_t i = 0; i < p->def->after.count; i++) {
 		struct pool *before = crew_pool(conf_item(p->conf, p->def->after, i));
 
 		if (before && before->stop_mark == 0)
 			before->stop_mark = 2;
 	}
+	if (template && template->stop_mark == 0)
+		template->stop_mark = 2;
 }
 
 static void stop_pool(struct pool *p)
@@ -570,7 +577,9 @@ static void on_shutdown_step(void *arg)
 		if (has_ended(p))
 			continue;
 		any = true;
-		if (p->stop_mark == 0 && crew.shutdown != LEDGER_SHUTDOWN_JOIN)
+		/* a template never ends by itself */
+		if (p->stop_mark == 0 &&
+		    (crew.shutdown != LEDGER_SHUTDOWN_JOIN || p->def->is_template))
 			stop_pool(p);
 	}
 	if (!any)
@@ -651,6 +660,7 @@ static int define_pools(const struct conf *conf)
 		if (ledger_load_pool(p->name, &known)) {
 			p->wanted = known.wanted;
 			p->scale = known.scale;
+			p->generation = known.generation;
 		}
 		pool_define(p, conf, def, i);
 		if (p->tasks)
@@ -701,6 +711,7 @@ static struct worker *take_over(unsigned slot, const struct ledger_worker *r,
 	w->failing = r->failing;
 	w->forced = r->forced;
 	w->signalled = r->signalled;
+	w->blame = r->blame;
 	w->restarts = r->restarts;
 	w->failures = r->failures;
 	w->window_count = r->window_count;

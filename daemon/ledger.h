@@ -16,7 +16,7 @@
 struct ledger_worker {
 	char name[CREW_NAME_MAX + 1], pool[CREW_NAME_MAX + 1];
 	uint8_t is_run, state, has_end, off;
-	uint8_t fresh, start_again, leaving, unready, failing, forced, signalled;
+	uint8_t fresh, start_again, leaving, unready, failing, forced, signalled, blame;
 	uint32_t number, restarts, failures, window_count;
 	int64_t window_ran, started, changed, due;
 	uint64_t process_hash;
@@ -27,6 +27,7 @@ struct ledger_pool {
 	char name[CREW_NAME_MAX + 1];
 	uint8_t wanted, gate; /* gate: enum taskpool_gate */
 	int32_t scale;
+	uint32_t generation; /* of a template */
 };
 
 /* A queue that a client has made, or deleted though the configuration has it. */

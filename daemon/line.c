@@ -1,9 +1,13 @@
 #include "daemon/line.h"
 
 #include <string.h>
+#include "daemon/keeper/table.h"
+#include "lib/clock.h"
 
 static struct {
-	struct line_entry ring[CREW_WORKERS_MAX];
+	struct {
+		uint32_t slot, run;
+	} at[CREW_WORKERS_MAX]; /* a ring */
 	unsigned head, count;
 } line;
 
@@ -12,19 +16,42 @@ bool line_is_full(void)
 	return line.count == CREW_WORKERS_MAX;
 }
 
-void line_put(struct line_entry e)
+void line_put(const struct slot *s)
 {
-	line.ring[(line.head + line.count++) % CREW_WORKERS_MAX] = e;
+	unsigned next = (line.head + line.count) % CREW_WORKERS_MAX;
+
+	line.at[next].slot = s->told.slot;
+	line.at[next].run = s->told.run;
+	line.count++;
 }
 
-bool line_take(struct line_entry *e)
+struct slot *line_take(void)
 {
-	if (!line.count)
-		return false;
-	*e = line.ring[line.head];
-	line.head = (line.head + 1) % CREW_WORKERS_MAX;
-	line.count--;
-	return true;
+	while (line.count) {
+		struct slot *s = table_slot(line.at[line.head].slot);
+		uint32_t run = line.at[line.head].run;
+
+		line.head = (line.head + 1) % CREW_WORKERS_MAX;
+		line.count--;
+		if (s->told.state == WIRE_STARTING && s->told.run == run)
+			return s;
+	}
+	return NULL;
+}
+
+void line_drop(struct slot *s)
+{
+	slot_drop_pipes(s);
+	s->told.state = WIRE_GONE;
+	s->told.ended = clock_now();
+	table_mark(s);
+}
+
+void line_fail(struct slot *s, int step, int err)
+{
+	line_drop(s);
+	s->told.step = step;
+	s->told.err = err;
 }
 
 void line_clear(void)
@@ -47,11 +74,13 @@ void line_renumber(const struct conf *now, const struct conf *next)
 {
 	uint32_t was = UINT32_MAX, is = UINT32_MAX;
 
-	for (unsigned i = 0; i < line.count; i++) {
-		uint32_t *pool = &line.ring[(line.head + i) % CREW_WORKERS_MAX].pool;
+	for (unsigned i = 0; i < table_used(); i++) {
+		struct slot *s = table_slot(i);
 
-		if (*pool != was)
-			is = index_in(now, next, was = *pool);
-		*pool = is;
+		if (s->told.state != WIRE_STARTING || s->told.pid)
+			continue;
+		if (s->pool != was)
+			is = index_in(now, next, was = s->pool);
+		s->pool = is;
 	}
 }

@@ -13,6 +13,7 @@
 #include "daemon/crew.h"
 #include "daemon/wire.h"
 #include "daemon/ledger.h"
+#include "daemon/memory.h"
 #include "daemon/notify.h"
 #include "daemon/orphan.h"
 #include "daemon/output.h"
@@ -26,6 +27,7 @@
 #define CHANNEL	     3
 #define RELOAD_AGAIN (20 * USEC_PER_MSEC)
 #define FILES_LINGER (5 * USEC_PER_SEC)
+#define LAST_LINES   5
 #define LINGER	     (2 * USEC_PER_SEC) /* for answers that clients are slow to read at the end */
 
 static struct manager_info info;
@@ -159,8 +161,20 @@ static void tell_status(void *arg)
 		strcpy(told, text);
 }
 
+/* Of all that a template may have said these are what matters to those who wait for it. */
+static void tell_last_words(struct worker *w)
+{
+	char words[1024];
+
+	output_catch_up(w);
+	if (*output_last_words(w, LAST_LINES, words, sizeof(words)))
+		log_warning(w->name, "its last lines: %s", words);
+}
+
 static void on_worker_changed(struct worker *w, enum worker_state from)
 {
+	if (w->state == WORKER_FAILED && w->pool->def->is_template)
+		tell_last_words(w);
 	loop_defer(&status_task);
 	rpc_worker_changed(w, from);
 }
@@ -222,6 +236,7 @@ static const struct child_events child_events = {
 	.pipes = on_pipes,
 	.log_file = on_log_file,
 	.signalled = on_signalled,
+	.measured = memory_on_measured,
 	.keeper_gone = on_keeper_gone,
 };
 

@@ -9,6 +9,7 @@
 #include <systemd/sd-daemon.h>
 #include "daemon/child.h"
 #include "daemon/crew.h"
+#include "daemon/procfs.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 
@@ -29,6 +30,15 @@ static unsigned early_next;
 
 /* ---- what workers say ------------------------------------------------------------------------- */
 
+/* A fork has only the thread that forks; what others have locked stays locked there. */
+static void on_ready(struct worker *w)
+{
+	if (w->pool->def->is_template && procfs_threads(w->pid) > 1)
+		worker_refuse(w, WORKER_BLAME_THREADS);
+	else
+		worker_on_ready(w);
+}
+
 static void apply(struct worker *w, const char *text)
 {
 	for (const char *line = text; line;
@@ -36,7 +46,7 @@ static void apply(struct worker *w, const char *text)
 		size_t len = strcspn(line, "\n");
 
 		if (len == 7 && strncmp(line, "READY=1", len) == 0)
-			worker_on_ready(w);
+			on_ready(w);
 		else if (len == 10 && strncmp(line, "WATCHDOG=1", len) == 0)
 			worker_on_watchdog(w);
 		else if (len == 10 && strncmp(line, "STOPPING=1", len) == 0)
@@ -78,7 +88,7 @@ void notify_forked(struct worker *w, pid_t pid)
 		if (early[i].until > loop_now() &&
 		    (early[i].pid == pid || early[i].session == pid)) {
 			early[i].until = 0;
-			worker_on_ready(w);
+			on_ready(w);
 		}
 }
 

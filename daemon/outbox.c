@@ -15,7 +15,9 @@ static void compose(struct wire *w, const struct outbox_item *item)
 						.run = item->run,
 						.pool = item->pool,
 						.with = item->with,
-						.args = item->args };
+						.args = item->args,
+						.from = item->from,
+						.from_run = item->from_run };
 		strncpy(w->spawn.name, item->name, CREW_NAME_MAX);
 		return;
 	}

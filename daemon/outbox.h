@@ -14,7 +14,7 @@ struct outbox_item {
 	uint8_t whom; /* enum wire_whom */
 	uint8_t with; /* enum wire_with */
 	int value;
-	uint32_t slot, run, pool, args;
+	uint32_t slot, run, pool, args, from, from_run;
 	int fds[2]; /* the outbox's from then on, -1: none */
 	const char *tail; /* of a WIRE_SPAWN; copied if it has to wait */
 	size_t tail_len;

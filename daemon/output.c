@@ -1,6 +1,7 @@
 #include "daemon/output.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -129,6 +130,23 @@ uint64_t output_last_lines(const struct worker *w, unsigned lines)
 		if (ring[(at - 1) % CREW_LOG_RING] == '\n' && --lines == 0)
 			break;
 	return at;
+}
+
+char *output_last_words(const struct worker *w, unsigned lines, char *buf, size_t size)
+{
+	uint64_t from = output_last_lines(w, lines);
+	size_t n = 0;
+	char c;
+
+	while (n + 4 < size && output_read(w, &from, &c, 1))
+		if (c != '\n')
+			buf[n++] = c;
+		else if (n)
+			n += (size_t)snprintf(buf + n, size - n, " | ");
+	if (n >= 3 && memcmp(buf + n - 3, " | ", 3) == 0)
+		n -= 3;
+	buf[n] = '\0';
+	return buf;
 }
 
 /* ---- handing lines on -------------------------------------------------------------------------
@@ -336,6 +354,16 @@ void output_attach(struct worker *w, int fd)
 		return;
 	}
 	r->fd = fd;
+	go_on(r);
+}
+
+void output_catch_up(struct worker *w)
+{
+	struct reader *r = w->user;
+
+	if (!r || r->fd < 0 || list_linked(&r->link))
+		return;
+	read_some(r);
 	go_on(r);
 }
 

@@ -28,6 +28,10 @@ void output_range(const struct worker *w, uint64_t *first, uint64_t *end);
 size_t output_read(const struct worker *w, uint64_t *from, char *to, size_t size);
 /* Position from which the last `lines` lines begin. */
 uint64_t output_last_lines(const struct worker *w, unsigned lines);
+/* The last lines in one, what stands between them being " | ". Returns buf. */
+char *output_last_words(const struct worker *w, unsigned lines, char *buf, size_t size);
+/* Takes in what waits in its pipe, as far as that may be read now. */
+void output_catch_up(struct worker *w);
 /* Called when a worker has printed something; one observer (rpc). */
 void output_observe(void (*fn)(struct worker *w));
 

@@ -4,6 +4,7 @@
 #include "daemon/conf_plan.h"
 #include "daemon/crew.h"
 #include "daemon/ledger.h"
+#include "daemon/pool_template.h"
 #include "daemon/taskpool.h"
 
 static const struct pool_events *events;
@@ -21,6 +22,8 @@ unsigned pool_size(const struct pool *p)
 		return 0;
 	if (p->is_run)
 		return 1;
+	if (p->def->is_template)
+		return 1 + p->spare;
 	return p->scale >= 0 ? (unsigned)p->scale : p->def->workers;
 }
 
@@ -32,6 +35,8 @@ bool pool_is_alive(const struct pool *p)
 
 bool pool_is_up(const struct pool *p)
 {
+	if (p->def->is_template)
+		return p->wanted && pool_template(p);
 	if (p->tasks && p->tasks->kind->per_task)
 		return p->wanted && !p->fresh;
 	return p->wanted && p->count >= pool_size(p) &&
@@ -56,7 +61,11 @@ bool pool_may_start(const struct pool *p, const struct pool **why)
 			*why = before;
 		return false;
 	}
-	return true;
+	if (!p->def->template || pool_template(p))
+		return true;
+	if (why)
+		*why = pool_template_pool(p);
+	return false;
 }
 
 /* Each question looks at a pool once, however many ways lead to it. */
@@ -79,13 +88,16 @@ static bool cannot_come_up(struct pool *p)
 
 static bool any_before_cannot(struct pool *p)
 {
+	struct pool *template;
+
 	for (uint32_t i = 0; i < p->def->after.count; i++) {
 		struct pool *before = after(p, i);
 
 		if (before && cannot_come_up(before))
 			return true;
 	}
-	return false;
+	template = pool_template_pool(p);
+	return template && cannot_come_up(template);
 }
 
 bool pool_is_hopeless(struct pool *p)
@@ -97,7 +109,9 @@ bool pool_is_hopeless(struct pool *p)
 
 void pool_save(const struct pool *p)
 {
-	struct ledger_pool r = { .wanted = p->wanted, .scale = p->scale };
+	struct ledger_pool r = { .wanted = p->wanted,
+				 .scale = p->scale,
+				 .generation = p->generation };
 
 	if (p->tasks)
 		r.gate = (uint8_t)p->tasks->gate;
@@ -197,6 +211,8 @@ static void start_fresh(struct pool *p)
 /* One at a time: the next worker is replaced when all others are up or have settled. */
 static void roll_one(struct pool *p)
 {
+	if (p->def->is_template || (p->def->template && !pool_template(p)))
+		return;
 	if (p->roll && p->tasks) {
 		p->roll = taskpool_roll(p->tasks);
 		return;
@@ -218,7 +234,7 @@ static void tell_up(struct pool *p)
 {
 	bool up = pool_is_up(p);
 
-	if (up == p->was_up)
+	if (up == p->was_up && !p->def->is_template) /* of a template more than that matters */
 		return;
 	p->was_up = up;
 	events->up_changed(p);
@@ -230,6 +246,7 @@ static void pool_step(void *arg)
 
 	if (p->tasks)
 		taskpool_step(p->tasks);
+	pool_template_step(p);
 	if (p->resize && !p->is_run) {
 		keep_leaving(p);
 		add_missing(p);
@@ -294,14 +311,15 @@ void pool_define(struct pool *p, const struct conf *conf, const struct conf_pool
 {
 	bool first = !p->def;
 	uint64_t hash = conf_process_hash(conf, def);
-	bool changed = !first && hash != p->process_hash;
+	bool changed = !first && hash != p->conf_hash;
 	bool was_exec = !first && p->def->tasks == CONF_TASKS_EXEC;
 	bool back = p->removed;
 
 	p->conf = conf;
 	p->def = def;
 	p->index = index;
-	p->process_hash = hash;
+	p->conf_hash = hash;
+	p->process_hash = pool_template_hash(p);
 	p->removed = false;
 	p->resize = true;
 	p->roll = true; /* cheap when there is nothing to do */

@@ -36,6 +36,12 @@ struct pool {
 	bool roll;			       /* there may be workers of an older process_hash */
 	unsigned roll_next;		       /* index before which none is */
 	bool was_up;
+	/* Of a template; of a pool whose workers are forked from one. */
+	uint32_t generation;   /* how often it was to be made anew by hand */
+	uint64_t spoilt;       /* a process_hash that did not get warm, 0: none */
+	bool spare;	       /* a template has a second worker, for the time of a change */
+	uint64_t conf_hash;    /* of def alone */
+	uint64_t template_was; /* what its template's process_hash was when last told */
 	unsigned stop_mark; /* shutdown: it has been told */
 	uint32_t asked;	    /* pool_is_hopeless(): the question that it was looked at for */
 };
@@ -50,6 +56,16 @@ void pool_want(struct pool *p, bool wanted);
 void pool_scale(struct pool *p, unsigned workers);
 /* Its workers may start: every pool of `after` is up. With `why`: the first one that is not. */
 bool pool_may_start(const struct pool *p, const struct pool **why);
+/* The template's worker that this pool's are forked from; of a template: its own. NULL: none is warm. */
+struct worker *pool_template(const struct pool *p);
+/* Why there is none, in words. */
+char *pool_why_no_template(const struct pool *p, char *buf, size_t size);
+/* The worker of that template which has failed; NULL: none has. */
+const struct worker *pool_failed_template(const struct pool *p);
+/* A template: another generation is to be made; the one there is stays until that is warm. */
+void pool_renew(struct pool *p);
+/* How far that has come: 1, it is warm; -1, it is not and will not be; 0: it may yet be. */
+int pool_renewed(const struct pool *p);
 /* Nothing is under way that could bring it up. */
 bool pool_is_hopeless(struct pool *p);
 

@@ -56,6 +56,7 @@ enum rpc_key {
 	RPC_KEY_NEXT,	 /* the next turn: a long answer goes out in parts */
 	RPC_KEY_RELOAD,	 /* nothing: the reload's end replies */
 	RPC_KEY_QUEUES,	 /* nothing: the queue's answer replies */
+	RPC_KEY_MEMORY,	 /* nothing: the measure's end replies */
 	RPC_KEY_LEASES,	 /* a lease has ended */
 	RPC_KEY_FILES,	 /* those of a durable queue are made, or gone */
 	RPC_KEY_COUNT

@@ -74,7 +74,7 @@ static void scale(struct rpc_call *call)
 	if (!rpc_params_done(call))
 		return;
 	p = crew_pool(name);
-	if (!p || p->removed) {
+	if (!p || p->removed || p->def->is_template) {
 		rpc_error_text(call, CREW_ERROR_NO_SUCH_POOL, "name", name);
 		return;
 	}

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include "daemon/crew.h"
+#include "daemon/output.h"
 #include "daemon/rpc_manager.h"
 #include "lib/bounds.h"
 #include "lib/text.h"
@@ -40,13 +42,32 @@ struct worker *rpc_target(struct rpc_target t)
 	return notes[t.slot].generation == t.generation ? crew_slot(t.slot) : NULL;
 }
 
+/* The template whose failure is the reason; NULL: none is. */
+static const struct worker *to_blame(const struct worker *w)
+{
+	if (w->pool->def->is_template)
+		return w->state == WORKER_FAILED ? w : NULL;
+	return w->fresh || w->blame == WORKER_BLAME_TEMPLATE ? pool_failed_template(w->pool) : NULL;
+}
+
+char *rpc_why(const struct worker *w, char *buf, size_t size)
+{
+	const struct worker *t = to_blame(w);
+	char words[RPC_WHY_MAX / 2];
+	size_t n = strlen(worker_why(w, buf, size));
+
+	if (t && *output_last_words(t, 3, words, sizeof(words)))
+		snprintf(buf + n, size - n, "; its last lines: %s", words);
+	return buf;
+}
+
 static void note_last(const struct worker *w, struct rpc_last *last)
 {
 	strcpy(last->name, w->name);
 	last->state = w->state;
 	last->has_end = w->has_end;
 	last->end = w->end;
-	worker_why(w, last->why, sizeof(last->why));
+	rpc_why(w, last->why, sizeof(last->why));
 }
 
 void rpc_last(struct rpc_target t, struct rpc_last *last)

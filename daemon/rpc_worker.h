@@ -7,6 +7,8 @@
 
 #include "daemon/rpc.h"
 
+#define RPC_WHY_MAX 512
+
 struct rpc_target {
 	uint16_t slot, generation;
 };
@@ -32,7 +34,7 @@ struct rpc_last {
 	enum worker_state state;
 	bool has_end;
 	struct child_end end;
-	char why[160]; /* in words */
+	char why[RPC_WHY_MAX]; /* in words */
 };
 /* Of one in the table or one that left it not long ago; else "stopped", without a name. */
 void rpc_last(struct rpc_target t, struct rpc_last *last);
@@ -41,6 +43,9 @@ pid_t rpc_last_pid(struct rpc_target t);
 
 /* How many times any worker has ended without having been up: has any since I looked? */
 unsigned rpc_ends(void);
+
+/* worker_why(), with the last lines of a template that is to blame. Returns buf. */
+char *rpc_why(const struct worker *w, char *buf, size_t size);
 
 /* Members "exitcode" and "signal", null where they do not apply. */
 void rpc_write_end(struct json_writer *json, bool has_end, const struct child_end *end);

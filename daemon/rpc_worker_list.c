@@ -2,8 +2,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "daemon/crew.h"
+#include "daemon/memory.h"
 #include "daemon/rpc_manager.h"
 #include "daemon/rpc_worker.h"
 #include "lib/clock.h"
@@ -14,14 +16,21 @@
 struct listing {
 	struct rpc_targets targets;
 	unsigned next;
+	/* `sharing`: what was measured, by target; NULL: it was not asked for */
+	struct memory *memory;
+	struct memory_query query;
+	struct rpc_call *call;
 };
 
 static void drop_listing(struct rpc_call *call)
 {
 	struct listing *l = call->state;
 
-	if (l)
+	if (l) {
+		memory_forget(&l->query);
 		rpc_targets_free(&l->targets);
+		free(l->memory);
+	}
 	free(l);
 }
 
@@ -75,16 +84,26 @@ static void write_times(struct json_writer *json, const struct worker *w)
 	seconds_or_null(json, "uptime", alive && w->started != 0, (double)age / USEC_PER_SEC);
 }
 
-static void write_row(struct json_writer *json, const struct worker *w)
+static void write_sharing(struct json_writer *json, const struct memory *m)
 {
-	int64_t memory = w->pid ? memory_of(w->pid) : -1;
-	char why[512];
+	int_or_null(json, "pss", m->pss >= 0, m->pss);
+	int_or_null(json, "uss", m->uss >= 0, m->uss);
+	int_or_null(json, "shared", m->rss >= 0, m->rss - m->uss);
+}
+
+/* `m`: what was measured, or NULL. */
+static void write_row(struct json_writer *json, const struct worker *w, const struct memory *m)
+{
+	int64_t memory = m && m->rss >= 0 ? m->rss : w->pid ? memory_of(w->pid) : -1;
+	char why[RPC_WHY_MAX];
 
 	jw_object(json);
 	jw_key(json, "name");
 	jw_string(json, w->name);
 	jw_key(json, "pool");
 	jw_string(json, w->pool->is_run ? NULL : w->pool->name);
+	jw_key(json, "template");
+	jw_string(json, conf_text(w->pool->conf, w->pool->def->template));
 	jw_key(json, "state");
 	jw_string(json, worker_state_name(w->state));
 	jw_key(json, "alive");
@@ -95,8 +114,10 @@ static void write_row(struct json_writer *json, const struct worker *w)
 	jw_int(json, w->restarts);
 	write_times(json, w);
 	int_or_null(json, "memory", memory >= 0, memory);
+	if (m)
+		write_sharing(json, m);
 	jw_key(json, "why");
-	jw_string(json, worker_why(w, why, sizeof(why)));
+	jw_string(json, rpc_why(w, why, sizeof(why)));
 	jw_end_object(json);
 }
 
@@ -114,7 +135,7 @@ static void write_rows(struct rpc_call *call, struct listing *l, unsigned until)
 		const struct worker *w = rpc_target(l->targets.at[l->next]);
 
 		if (w)
-			write_row(json, w);
+			write_row(json, w, l->memory ? &l->memory[l->next] : NULL);
 	}
 	jw_end_array(json);
 	jw_end_object(json);
@@ -143,7 +164,74 @@ static bool find_all(struct rpc_call *call, struct listing *l, const char **name
 	return true;
 }
 
-static void begin(struct rpc_call *call, const char **names, unsigned count)
+static void answer(struct rpc_call *call, struct listing *l)
+{
+	if (call->message.more)
+		resume(call);
+	else
+		write_rows(call, l, l->targets.count);
+}
+
+/* ---- with what they share ---------------------------------------------------------------------
+ */
+
+/* What workers were forked from is told with them. */
+static bool add_templates(struct rpc_call *call, struct listing *l)
+{
+	const char *last = NULL;
+
+	for (unsigned i = 0; i < l->targets.count; i++) {
+		const struct worker *w = rpc_target(l->targets.at[i]);
+		const char *name = w ? conf_text(w->pool->conf, w->pool->def->template) : NULL;
+
+		if (!name || (last && strcmp(name, last) == 0) || !crew_pool(name))
+			continue;
+		last = name;
+		if (!rpc_targets_add(&l->targets, call, name))
+			return false;
+	}
+	return true;
+}
+
+static void measured(struct memory_query *q)
+{
+	struct listing *l = list_entry(q, struct listing, query);
+	struct rpc_call *call = l->call;
+
+	if (call->message.more) {
+		rpc_park(call, RPC_KEY_NEXT, resume);
+		return;
+	}
+	answer(call, l);
+	if (call->done)
+		rpc_end(call);
+}
+
+static void never(struct rpc_call *call)
+{
+	(void)call;
+}
+
+static void measure(struct rpc_call *call, struct listing *l)
+{
+	if (!add_templates(call, l))
+		return;
+	l->memory = calloc(l->targets.count + 1, sizeof(*l->memory));
+	if (!l->memory) {
+		rpc_no_memory(call);
+		return;
+	}
+	for (unsigned i = 0; i < l->targets.count; i++)
+		l->memory[i].slot = l->targets.at[i].slot;
+	l->call = call;
+	l->query =
+		(struct memory_query){ .of = l->memory, .count = l->targets.count, .done = measured };
+	rpc_park(call, RPC_KEY_MEMORY, never);
+	if (!call->done)
+		memory_ask(&l->query);
+}
+
+static void begin(struct rpc_call *call, const char **names, unsigned count, bool sharing)
 {
 	struct listing *l = calloc(1, sizeof(*l));
 
@@ -155,19 +243,21 @@ static void begin(struct rpc_call *call, const char **names, unsigned count)
 	call->drop = drop_listing;
 	if (!find_all(call, l, names, count))
 		return;
-	if (call->message.more)
-		resume(call);
+	if (sharing)
+		measure(call, l);
 	else
-		write_rows(call, l, l->targets.count);
+		answer(call, l);
 }
 
 void rpc_worker_list(struct rpc_call *call)
 {
 	const char **names = NULL;
 	unsigned count = 0;
+	bool sharing = false;
 
+	params_bool(&call->params, "sharing", &sharing);
 	params_strings(&call->params, "names", false, NAMES_MAX, &names, &count);
 	if (rpc_params_done(call))
-		begin(call, names, count);
+		begin(call, names, count, sharing);
 	free(names);
 }

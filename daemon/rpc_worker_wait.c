@@ -86,6 +86,14 @@ static void set_wanted(const char *pattern, bool wanted)
 /* ---- waiting ----------------------------------------------------------------------------------
  */
 
+/* A generation that has failed may be another worker's than the one that was named. */
+static const struct worker *failed_template(const struct worker *w)
+{
+	const struct worker *failed = pool_failed_template(w->pool);
+
+	return failed ? failed : w;
+}
+
 static void start_failed(struct rpc_call *call, struct rpc_target t)
 {
 	const struct worker *w = rpc_target(t);
@@ -94,8 +102,10 @@ static void start_failed(struct rpc_call *call, struct rpc_target t)
 	char why[512];
 
 	rpc_last(t, &last);
-	if (w)
-		worker_why(w, why, sizeof(why));
+	if (w && w->pool->def->is_template)
+		rpc_why(failed_template(w), why, sizeof(why));
+	else if (w)
+		rpc_why(w, why, sizeof(why));
 	else
 		strcpy(why, last.why);
 	json = rpc_error(call, CREW_ERROR_START_FAILED);
@@ -161,6 +171,13 @@ static bool has_been_up(const struct worker *w)
 	return w->has_end && !w->end.step && w->pool->def->ready == CONF_READY_EXEC;
 }
 
+static enum verdict template_is_up(const struct pool *p)
+{
+	int renewed = pool_renewed(p);
+
+	return renewed > 0 ? DONE : renewed < 0 ? FAILED : WAITS;
+}
+
 static enum verdict is_up(const struct wait *wait, struct rpc_target t)
 {
 	const struct worker *w = rpc_target(t);
@@ -168,6 +185,8 @@ static enum verdict is_up(const struct wait *wait, struct rpc_target t)
 	(void)wait;
 	if (!w)
 		return FAILED;
+	if (w->pool->def->is_template)
+		return template_is_up(w->pool);
 	if (w->runner && w->runner->then == RUNNER_RESTARTS)
 		return WAITS; /* it has a task to finish first */
 	if (worker_is_up(w))
@@ -207,8 +226,18 @@ void rpc_worker_start(struct rpc_call *call)
 	wait_for(call, wait, is_up_or_left);
 }
 
+/* A template stays until the next one is warm. */
 static void restart(struct worker *w)
 {
+	if (w->pool->def->is_template) {
+		const struct worker *now = pool_template(w->pool);
+
+		if (now == w)
+			pool_renew(w->pool);
+		else if (!now)
+			worker_restart(w);
+		return;
+	}
 	taskpool_release(w, RUNNER_RESTARTS);
 }
 

@@ -52,6 +52,7 @@ static void close_channel(struct runner *r)
 void runner_free(struct runner *r)
 {
 	loop_timer_off(&r->timer);
+	recycle_forget(r);
 	close_channel(r);
 	list_remove(&r->room);
 	free(r);
@@ -122,6 +123,7 @@ static void let_go(struct runner *r, struct task *t)
 void runner_done(struct runner *r, struct task *t, enum task_state state)
 {
 	r->done++;
+	recycle_after_task(r);
 	let_go(r, t);
 	taskpool_end_task(t, state);
 }

@@ -10,6 +10,7 @@
 #define CREWD_RUNNER_H
 
 #include "daemon/channel.h"
+#include "daemon/recycle.h"
 #include "daemon/task.h"
 #include "daemon/worker.h"
 
@@ -40,6 +41,7 @@ struct runner {
 	int64_t idle_since;
 	struct loop_timer timer; /* task-timeout of the oldest in hand; grace after `closed` */
 	bool closed;
+	struct recycle recycle;
 	struct buf line; /* begun, not yet ended; exec: all its output */
 };
 

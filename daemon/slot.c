@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "daemon/sealed.h"
 
@@ -17,6 +18,7 @@ void slot_init(struct slot *s)
 {
 	s->log = s->task_in = s->task_out = s->block = s->status = -1;
 	s->log_in = s->status_in = s->child_in = s->child_out = -1;
+	s->ask = s->child_ask = -1;
 	s->args = s->input = -1;
 }
 
@@ -46,6 +48,40 @@ static int make_pipe(int side, int *ours, int *theirs)
 	*ours = slot_put_away(fd[side]);
 	*theirs = fd[!side];
 	return 0;
+}
+
+/* The keeper's end does not wait, and is out of the way; the other one waits. */
+static int make_pair(int *ours, int *theirs)
+{
+	int fd[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0)
+		return -1;
+	if (fd[1] >= SLOT_LOW || fcntl(fd[0], F_SETFL, O_NONBLOCK) < 0) {
+		close(fd[0]);
+		close(fd[1]);
+		return errno = EMFILE, -1;
+	}
+	*ours = slot_put_away(fd[0]);
+	*theirs = fd[1];
+	return 0;
+}
+
+/* From a socket it is known who says that it is the worker. */
+static int make_status(struct slot *s)
+{
+	int on = 1;
+
+	if (!(s->with & WIRE_WITH_TEMPLATE))
+		return make_pipe(0, &s->status, &s->status_in);
+	if (make_pair(&s->status, &s->status_in) < 0)
+		return -1;
+	return setsockopt(s->status, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+}
+
+int slot_make_ask(struct slot *s)
+{
+	return make_pair(&s->ask, &s->child_ask);
 }
 
 /* The same memory as an open file of its own: at its beginning, whatever the manager does with its own,
@@ -81,8 +117,7 @@ static int make_task_pipes(struct slot *s, enum conf_tasks tasks)
 int slot_make_pipes(struct slot *s, enum conf_tasks tasks, bool status)
 {
 	if (make_pipe(0, &s->log, &s->log_in) == 0 &&
-	    (!status || make_pipe(0, &s->status, &s->status_in) == 0) &&
-	    make_task_pipes(s, tasks) == 0)
+	    (!status || make_status(s) == 0) && make_task_pipes(s, tasks) == 0)
 		return 0;
 	slot_drop_pipes(s);
 	return -1;
@@ -101,6 +136,7 @@ void slot_unshared(struct slot *s)
 	drop(&s->status_in);
 	drop(&s->child_in);
 	drop(&s->child_out);
+	drop(&s->child_ask);
 }
 
 void slot_drop_pipes(struct slot *s)
@@ -110,6 +146,7 @@ void slot_drop_pipes(struct slot *s)
 	slot_unshared(s);
 	drop(&s->log);
 	drop(&s->status);
+	drop(&s->ask);
 	drop(&s->task_in);
 	drop(&s->task_out);
 	errno = err;
@@ -124,6 +161,9 @@ void slot_take_request(struct slot *s, const struct wire_spawn *q, const int fds
 	slot_clear(s);
 	s->with = q->with;
 	s->arg_count = q->args;
+	s->from = q->from;
+	s->from_run = q->from_run;
+	s->claims = 0;
 	for (unsigned i = 0; i < sizeof(to) / sizeof(*to); i++)
 		if (q->with >> i & 1 && used < count) {
 			drop(to[i]);

@@ -8,6 +8,8 @@
  *   standard output    a pipe: log           a pipe: task_out      a pipe: task_out
  *   standard error     the same              a pipe: log           a pipe: log
  *
+ * One that is forked from a template has a socket for its status pipe: see template.h.
+ *
  * The ends named here are the keeper's. It passes them on to each manager and never uses them itself.
  */
 #ifndef CREWD_SLOT_H
@@ -24,13 +26,26 @@ struct slot {
 	int block;		/* block of a `run` worker, -1: none */
 	int status;		/* its status pipe until exec is done, -1: none */
 	/* The child's own ends, until it has them; -1: it has, or gets none. */
-	int log_in, status_in, child_in, child_out;
+	int log_in, status_in, child_in, child_out, child_ask;
 	/* What came with the request, until it is forked. */
 	uint32_t with;	    /* enum wire_with */
 	uint32_t arg_count; /* strings in args */
 	int args, input;    /* -1: none */
 	bool input_over;    /* the manager has closed its standard input */
 	bool dirty;	    /* has news */
+	uint32_t pool;	    /* what it is to run: index in the configuration in force */
+	/* Of one that is forked from a template, until it is there: which, and the pid that says it is it. */
+	uint32_t from, from_run;
+	pid_t claims;
+	/* Of a template: template.c's. */
+	int ask; /* the keeper's end of its channel, -1: none, or no more */
+	struct {
+		bool under_way; /* it was asked for a fork, and has not answered */
+		uint32_t id, slot, run;
+	} asked;
+	bool wanted;		    /* there may be more to ask for */
+	uint32_t cursor;	    /* ... from this slot on */
+	char of[CREW_NAME_MAX + 1]; /* the pool that its process was started for */
 	unsigned oom_kills; /* in its cgroup, when last looked at */
 	bool fds_told;	    /* its descriptors have been passed to this manager */
 	int next_dirty;
@@ -44,6 +59,8 @@ void slot_init(struct slot *s);
 /* The pipes for a child, and its standard input; one that borrows the keeper's memory needs none for its status. 0,
  * or -1 with errno and nothing made. */
 int slot_make_pipes(struct slot *s, enum conf_tasks tasks, bool status);
+/* The channel of a template, whose other end goes to the child. The same. */
+int slot_make_ask(struct slot *s);
 /* The pipes of tasks are given to the worker's user, who may want to open /dev/stdout. 0 or -1. */
 int slot_give_pipes(const struct slot *s, uid_t uid, gid_t gid);
 void slot_unshared(struct slot *s);   /* the child has its ends */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -18,8 +19,10 @@
 #include "daemon/environment.h"
 #include "daemon/handed.h"
 #include "daemon/sealed.h"
+#include "daemon/template.h"
 
-#define STACK_SIZE (128 * 1024)
+#define STACK_SIZE  (128 * 1024)
+#define TEMPLATE_FD "4" /* where a template finds its channel; set_stdio() */
 
 /* A sanitizer takes a borrowed stack for a fault. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -79,6 +82,8 @@ static void set_environment(const struct slot *s, const struct conf *conf,
 	     environment_set("CREW_POOL", conf_text(conf, p->name));
 	if (p->ready == CONF_READY_NOTIFY || p->watchdog)
 		ok = ok && environment_set("NOTIFY_SOCKET", spawn_setup.notify);
+	if (p->is_template)
+		ok = ok && environment_set("CREW_TEMPLATE_FD", TEMPLATE_FD);
 	snprintf(usec, sizeof(usec), "%lld", (long long)p->watchdog);
 	if (p->watchdog)
 		ok = ok && environment_set("WATCHDOG_USEC", usec);
@@ -130,6 +135,7 @@ static void become(const struct conf *conf, const struct conf_identity *id)
 
 struct stdio {
 	int in, out, log; /* in, out: -1: the ordinary ones */
+	int ask;	  /* -1: it is no template */
 };
 
 /* All other descriptors are closed here and not by exec, which may be long in coming when a file system
@@ -137,13 +143,20 @@ struct stdio {
 static void set_stdio(const struct stdio *io)
 {
 	int in = io->in >= 0 ? io->in : spawn_setup.null, out = io->out >= 0 ? io->out : io->log;
+	int ask = -1;
 
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(io->log, 2) < 0)
+		fail(WIRE_STEP_STDIO);
+	if (io->ask >= 0 && (ask = fcntl(io->ask, F_DUPFD, 5)) < 0) /* out of the way of the other */
 		fail(WIRE_STEP_STDIO);
 	if (status_fd >= 0 && status_fd != 3 && dup3(status_fd, 3, O_CLOEXEC) < 0)
 		fail(WIRE_STEP_STDIO);
 	status_fd = status_fd >= 0 ? 3 : -1;
-	close_range(status_fd < 0 ? 3 : 4, ~0u, 0);
+	if (ask >= 0 && dup2(ask, 4) < 0)
+		fail(WIRE_STEP_STDIO);
+	if (ask >= 0 && status_fd < 0)
+		close(3);
+	close_range(ask >= 0 ? 5 : status_fd < 0 ? 3 : 4, ~0u, 0);
 }
 
 /*
@@ -222,15 +235,6 @@ static void take_descriptors(const struct slot *s)
 		_exit(126);
 }
 
-/* Above the standard ones. Others' pipes among them: held by one that hangs before its exec, in a directory or
- * a program that is not there, they would keep those others from being seen to have started. */
-static void keep_only(int fd)
-{
-	if (fd > 3)
-		close_range(3, (unsigned)fd - 1, 0);
-	close_range((unsigned)fd + 1, ~0u, 0);
-}
-
 /* Whom it is to run as; conf: the configuration in force, mine: what it runs, of pool p. */
 static const struct conf_identity *identity_of(const struct conf *conf, const struct conf *mine,
 					       const struct conf_pool *p)
@@ -272,7 +276,7 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 	const struct conf_identity *id;
 	const struct conf_pool *p;
 	/* the slot is the keeper's, which clears these soon */
-	const struct stdio io = { s->child_in, s->child_out, s->log_in };
+	const struct stdio io = { s->child_in, s->child_out, s->log_in, s->child_ask };
 
 	take_descriptors(s);
 	errno = EINVAL;
@@ -374,9 +378,21 @@ static int give_pipes(const struct slot *s, const struct conf_pool *p)
 	return slot_give_pipes(s, p->identity.uid, p->identity.gid);
 }
 
+static int make_ask(struct slot *s, const struct conf *conf, const struct conf_pool *p)
+{
+	if (!p || !p->is_template)
+		return 0;
+	snprintf(s->of, sizeof(s->of), "%s", conf_text(conf, p->name));
+	s->asked.under_way = false;
+	if (slot_make_ask(s) < 0)
+		return -1;
+	spawn_setup.watch(s->ask, EPOLLIN, TEMPLATE_WATCH | s->told.slot, true);
+	return 0;
+}
+
 /* All that can be known to be wrong before there is a child. */
-static int prepare(struct slot *s, const struct conf *conf, uint32_t pool,
-		   const struct wire_tail *tail, struct spawn_failure *f)
+int spawn_prepare(struct slot *s, const struct conf *conf, uint32_t pool,
+		  const struct wire_tail *tail, struct spawn_failure *f)
 {
 	const struct conf_pool *p = NULL;
 	enum conf_tasks tasks = CONF_TASKS_NONE;
@@ -389,13 +405,15 @@ static int prepare(struct slot *s, const struct conf *conf, uint32_t pool,
 		p = conf_pool_at(conf, pool);
 		tasks = p->tasks;
 	}
-	if (for_task != (tasks == CONF_TASKS_EXEC)) /* or it became another kind */
+	if (for_task != (tasks == CONF_TASKS_EXEC) || /* or it became another kind */
+	    !(s->with & WIRE_WITH_TEMPLATE) != !(p && p->template))
 		return fail_to(f, WIRE_STEP_SPEC);
 	if (handed_load(s, tail) < 0)
 		return fail_to(f, WIRE_STEP_SPEC);
-	if (slot_make_pipes(s, tasks, !may_borrow(conf, pool)) < 0)
+	if (slot_make_pipes(s, tasks,
+			    s->with & WIRE_WITH_TEMPLATE || !may_borrow(conf, pool)) < 0)
 		return fail_to(f, WIRE_STEP_PIPE);
-	if (give_pipes(s, p) == 0)
+	if (give_pipes(s, p) == 0 && make_ask(s, conf, p) == 0)
 		return 0;
 	fail_to(f, WIRE_STEP_PIPE);
 	slot_drop_pipes(s);
@@ -405,7 +423,7 @@ static int prepare(struct slot *s, const struct conf *conf, uint32_t pool,
 int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool,
 		 const struct wire_tail *tail, struct spawn_failure *f)
 {
-	int r = prepare(s, conf, pool, tail, f);
+	int r = spawn_prepare(s, conf, pool, tail, f);
 	pid_t pid;
 
 	slot_drop_request(s);
@@ -467,17 +485,33 @@ pid_t spawn_self(const char *const *argv, const int *fds, unsigned count,
 	return pid;
 }
 
-/* Opening may wait for as long as the file system likes: here it holds up nobody. */
-pid_t spawn_opener(int channel, const char *path, const struct wire *answer)
+/* Others' pipes are among what it must not keep: held by one that hangs, they would keep those others from being seen
+ * to have started. */
+pid_t spawn_aside(int a, int b)
 {
-	struct wire w = *answer;
+	int low = a < b ? a : b, high = a < b ? b : a;
 	pid_t pid = fork();
-	int fd;
 
 	if (pid != 0)
 		return pid;
 	unblock_signals();
-	keep_only(channel);
+	if (low > 3)
+		close_range(3, (unsigned)low - 1, 0);
+	if (high > low + 1)
+		close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+	close_range((unsigned)high + 1, ~0u, 0);
+	return 0;
+}
+
+/* Opening may wait for as long as the file system likes: here it holds up nobody. */
+pid_t spawn_opener(int channel, const char *path, const struct wire *answer)
+{
+	struct wire w = *answer;
+	pid_t pid = spawn_aside(channel, channel);
+	int fd;
+
+	if (pid != 0)
+		return pid;
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 	w.log.err = fd < 0 ? errno : 0;
 	while (wire_send(channel, &w, &fd, fd >= 0) < 0 && errno == EAGAIN)

@@ -20,6 +20,8 @@ struct spawn_setup {
 	gid_t manager_gid;
 	int null;	    /* /dev/null */
 	const char *notify; /* NOTIFY_SOCKET of workers that use it */
+	const struct conf *const *conf; /* the configuration in force */
+	void (*watch)(int fd, uint32_t events, uint64_t what, bool is_new); /* the keeper's */
 };
 extern struct spawn_setup spawn_setup;
 
@@ -33,6 +35,9 @@ struct spawn_failure {
  * to be called. One without a status pipe is past its exec, or failed and about to end: that is in `told`. */
 int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool,
 		 const struct wire_tail *tail, struct spawn_failure *f);
+/* All of that but the fork: the pipes and what came with the request. The same. */
+int spawn_prepare(struct slot *s, const struct conf *conf, uint32_t pool,
+		  const struct wire_tail *tail, struct spawn_failure *f);
 /* What was ignored when crewd was started is not: no worker inherits that. */
 void spawn_unignore_signals(void);
 /* Another main of this binary: fd[i] becomes descriptor 3 + i. `as`: whom to become, NULL: as we are.
@@ -41,5 +46,8 @@ pid_t spawn_self(const char *const *argv, const int *fds, unsigned count,
 		 const struct conf_identity *as);
 /* A child that opens the file and says WIRE_LOG on `channel`. */
 pid_t spawn_opener(int channel, const char *path, const struct wire *answer);
+/* Forks a child that has nothing of the keeper's but its memory and these two descriptors; 0 in the child. It runs
+ * what may take its time, and ends by _exit(2). */
+pid_t spawn_aside(int a, int b);
 
 #endif

@@ -25,6 +25,7 @@
 #include "lib/errors.h"
 #include "lib/log.h"
 
+#define TICK	  (2 * USEC_PER_SEC)
 #define READER_LIMIT (10 * USEC_PER_SEC)
 #define SEALS	     (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -280,6 +281,23 @@ static int make_descriptors(const sigset_t *signals)
 	return 0;
 }
 
+int64_t start_tick_interval(void)
+{
+	int64_t systemd = notify_watchdog_interval() / 2;
+
+	return systemd && systemd < TICK ? systemd : TICK;
+}
+
+void start_tick(int64_t interval)
+{
+	struct itimerspec t = { 0 };
+
+	t.it_interval.tv_sec = interval / USEC_PER_SEC;
+	t.it_interval.tv_nsec = interval % USEC_PER_SEC * 1000;
+	t.it_value = t.it_interval;
+	timerfd_settime(k.tick, 0, &t, NULL);
+}
+
 int start_all(const char *config, const char *socket)
 {
 	sigset_t signals;
@@ -302,6 +320,8 @@ int start_all(const char *config, const char *socket)
 	raise_limit();
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	spawn_setup.root = k.root;
+	spawn_setup.conf = &k.now.conf;
+	spawn_setup.watch = keeper_watch;
 	spawn_setup.keeper = getpid();
 	k.as = k.now.conf->manager;
 	spawn_setup.manager_uid = k.root ? k.as.uid : geteuid();

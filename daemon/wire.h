@@ -30,7 +30,9 @@
 	X(GROUPS, "set its groups")                                                                \
 	X(USER, "become its user")                                                                 \
 	X(DIRECTORY, "change to its directory")                                                    \
-	X(EXEC, "run its command")
+	X(EXEC, "run its command")                                                                 \
+	X(TEMPLATE, "be forked from its template")                                                 \
+	X(THREADS, "be forked: its template has more than one thread")
 enum wire_step {
 #define X(name, text) WIRE_STEP_##name,
 	WIRE_STEPS(X)
@@ -47,6 +49,7 @@ enum wire_type {
 	WIRE_LOG,    /* answer to WIRE_OPEN_LOG, said by the child that opened it; fd if err is 0 */
 	WIRE_PING,
 	WIRE_SIGNALLED, /* the keeper was sent SIGTERM, SIGINT or SIGHUP (value) */
+	WIRE_MEASURED,	/* answer to WIRE_MEASURE, said by the child that did it; value: its serial */
 	WIRE_HELD,	/* during the hand-over: what a manager has given to hold; fd */
 	/* manager -> keeper */
 	WIRE_PONG = 64,
@@ -61,6 +64,7 @@ enum wire_type {
 	WIRE_READY,	  /* first: READY=1; value 1: RELOADING=1 instead */
 	WIRE_CLOSE_INPUT, /* end of file for that run's standard input */
 	WIRE_DONE,	  /* all is ended; value: exit code of crewd */
+	WIRE_MEASURE,	  /* value: serial; fd: memory with struct wire_measure, to be filled in */
 	WIRE_HOLD,	  /* value 1: hold this for the next manager; fd. 0: let go of it */
 };
 
@@ -91,6 +95,7 @@ enum wire_with {
 	WIRE_WITH_INPUT = 4, /* fd: standard input */
 	WIRE_WITH_TASK = 8,  /* it is for a pool whose tasks are `exec`, and for no other */
 	WIRE_WITH_TAIL = 16, /* no fd: such arguments are the packet's tail, as they are short */
+	WIRE_WITH_TEMPLATE = 32, /* it is to be forked from a template: `from` */
 };
 
 enum wire_whom {
@@ -98,7 +103,9 @@ enum wire_whom {
 	WIRE_ALL /* everything it has started */
 };
 
-/* FREE -> STARTING (forked) -> RUNNING (exec done) -> GONE (ended, not yet acknowledged) -> FREE.
+/* One that is forked from a template is STARTING without a pid until it is there.
+ *
+ * FREE -> STARTING (forked) -> RUNNING (exec done) -> GONE (ended, not yet acknowledged) -> FREE.
  */
 enum wire_state { WIRE_FREE, WIRE_STARTING, WIRE_RUNNING, WIRE_GONE };
 
@@ -121,7 +128,14 @@ struct wire_spawn {
 	uint32_t pool; /* index in the configuration in force; UINT32_MAX: the slot's `run` block */
 	uint32_t with; /* enum wire_with */
 	uint32_t args; /* how many arguments */
+	uint32_t from, from_run; /* slot and run of the template */
 	char name[CREW_NAME_MAX + 1];
+};
+
+/* What WIRE_MEASURE is about: as many as the memory has room for. Bytes, -1: not known. */
+struct wire_measure {
+	uint32_t slot, run;
+	int64_t rss, pss, uss; /* procfs.h */
 };
 
 struct wire_hello {

@@ -1,5 +1,6 @@
 #include "daemon/worker.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,15 +103,21 @@ static void why_not_started(const struct worker *w, const struct child_end *e, c
 	if (object && step == WIRE_STEP_EXEC)
 		snprintf(buf, size, "cannot run %s: %s", object, strerror(e->err));
 	else
-		snprintf(buf, size, "cannot %s%s%s: %s", step_texts[step], object ? " " : "",
-			 object ? object : "", strerror(e->err));
+		snprintf(buf, size, "cannot %s%s%s%s%s", step_texts[step], object ? " " : "",
+			 object ? object : "", e->err ? ": " : "", e->err ? strerror(e->err) : "");
 }
 
 static void why_waiting(const struct worker *w, char *buf, size_t size)
 {
 	const struct pool *missing = NULL;
 
-	if (!pool_may_start(w->pool, &missing) && missing)
+	if (pool_may_start(w->pool, &missing) || !missing)
+		return;
+	if (missing->def->is_template && pool_failed_template(missing))
+		pool_why_no_template(w->pool, buf, size);
+	else if (missing->def->is_template)
+		snprintf(buf, size, "waits for template %s, which is not warm", missing->name);
+	else
 		snprintf(buf, size, "waits for pool %s, which is not running", missing->name);
 }
 
@@ -130,12 +137,29 @@ char *worker_describe_end(const struct worker *w, const struct child_end *e, cha
 
 char *worker_why(const struct worker *w, char *buf, size_t size)
 {
+	static const char *const blames[] = {
+		[WORKER_BLAME_LATE] = "not ready within its start-timeout: ",
+		[WORKER_BLAME_THREADS] = "it has more than one thread, of which a fork copies only "
+					 "one; start threads in the workers: ",
+	};
+	size_t n = 0;
+
 	buf[0] = '\0';
+	if (w->blame == WORKER_BLAME_TEMPLATE) {
+		pool_why_no_template(w->pool, buf, size);
+		return buf;
+	}
+	if (w->blame && !w->fresh && w->has_end && w->state != WORKER_RUNNING)
+		n = (size_t)snprintf(buf, size, "%s", blames[w->blame]);
+	if (n < size) {
+		buf += n;
+		size -= n;
+	}
 	if (w->fresh)
 		why_waiting(w, buf, size);
 	else if (w->has_end && w->state != WORKER_RUNNING)
 		worker_describe_end(w, &w->end, buf, size);
-	return buf;
+	return buf - n;
 }
 
 /* The whole story of an end in one line, what comes next included. */
@@ -171,6 +195,7 @@ void worker_save(struct worker *w)
 		.failing = w->failing,
 		.forced = w->forced,
 		.signalled = w->signalled,
+		.blame = w->blame,
 		.number = w->number,
 		.restarts = w->restarts,
 		.failures = w->failures,
@@ -287,10 +312,11 @@ static void begin_process(struct worker *w)
 	timer_off(w);
 	set_fresh(w, false);
 	w->start_again = w->failing = w->forced = w->signalled = false;
+	w->blame = WORKER_BLAME_NONE;
 	w->unready = d->ready == CONF_READY_NOTIFY;
 	w->process_hash = w->pool->process_hash;
 	w->started = loop_now();
-	if (w->unready)
+	if (w->unready || d->template)
 		timer_at(w, loop_now() + d->start_timeout);
 	set_state(w, WORKER_STARTING, NULL);
 }
@@ -305,10 +331,35 @@ static void become_idle(struct worker *w)
 		set_state(w, WORKER_STOPPED, NULL);
 }
 
+/* Until its template is there it waits as one does whose pool comes after another. */
+static void wait_for_template(struct worker *w)
+{
+	timer_off(w);
+	if (w->state == WORKER_BACKOFF || w->state == WORKER_STARTING)
+		set_state(w, WORKER_STOPPED, NULL);
+	worker_set_fresh(w);
+}
+
+static void fork_from_template(struct worker *w)
+{
+	const struct worker *template = pool_template(w->pool);
+
+	if (!template) {
+		wait_for_template(w);
+		return;
+	}
+	begin_process(w);
+	child_fork(w->slot, w->name, w->pool->index, template->slot);
+}
+
 void worker_start_now(struct worker *w)
 {
 	if (worker_is_per_task(w)) {
 		become_idle(w);
+		return;
+	}
+	if (w->pool->def->template) {
+		fork_from_template(w);
 		return;
 	}
 	begin_process(w);
@@ -327,6 +378,7 @@ int worker_start_task(struct worker *w, const struct child_task *task)
 static void begin_anew(struct worker *w)
 {
 	w->off = false;
+	w->blame = WORKER_BLAME_NONE;
 	w->restarts = w->failures = w->window_count = 0;
 	w->window_ran = 0;
 }
@@ -502,6 +554,22 @@ void worker_replace(struct worker *w, int sig)
 	}
 }
 
+void worker_refuse(struct worker *w, enum worker_blame blame)
+{
+	if (w->state != WORKER_STARTING)
+		return;
+	w->blame = (uint8_t)blame;
+	fail_slowly(w, "it has more than one thread", SIGKILL);
+}
+
+void worker_lose_template(struct worker *w)
+{
+	set_fresh(w, false);
+	w->blame = WORKER_BLAME_TEMPLATE;
+	set_state(w, WORKER_FAILED, NULL);
+	log_end(w, 0, "");
+}
+
 void worker_distrust(struct worker *w, const char *what)
 {
 	if (w->state == WORKER_STARTING || w->state == WORKER_RUNNING)
@@ -514,6 +582,17 @@ static void start_after_delay(struct worker *w)
 	worker_start_now(w);
 }
 
+/* One without a pid waits for its template, which then hangs: nobody else will be forked from it either. */
+static void late(struct worker *w)
+{
+	struct worker *template = w->pool->def->template && !w->pid ? pool_template(w->pool) : NULL;
+
+	w->blame = WORKER_BLAME_LATE;
+	fail_slowly(w, "not ready within its start-timeout", SIGKILL);
+	if (template && template->started <= w->started)
+		worker_distrust(template, "has not forked a worker within its start-timeout");
+}
+
 static void on_timer(void *arg)
 {
 	struct worker *w = arg;
@@ -521,7 +600,7 @@ static void on_timer(void *arg)
 	w->due = 0;
 	switch (w->state) {
 	case WORKER_STARTING:
-		fail_slowly(w, "not ready within its start-timeout", SIGKILL);
+		late(w);
 		break;
 	case WORKER_RUNNING:
 		fail_slowly(w, "silent for longer than its watchdog allows", SIGABRT);
@@ -548,7 +627,7 @@ static void on_timer(void *arg)
 
 static bool wants_restart(const struct worker *w, bool success)
 {
-	if (hold_restarts || w->leaving || w->pool->removed)
+	if (hold_restarts || w->leaving || w->pool->removed || w->blame == WORKER_BLAME_THREADS)
 		return false;
 	switch ((enum conf_restart)w->pool->def->restart) {
 	case CONF_RESTART_ALWAYS:
@@ -670,6 +749,16 @@ static void end_as_told(struct worker *w, const struct child_end *end, pid_t pid
 		worker_set_fresh(w);
 }
 
+/* The template ended before it could be forked: that is not held against it. */
+static void end_unborn(struct worker *w, const struct child_end *end)
+{
+	set_state(w, WORKER_STOPPED, end);
+	if (hold_restarts || w->leaving || w->pool->removed)
+		return;
+	log_end(w, 0, ", waiting for another");
+	worker_set_fresh(w);
+}
+
 void worker_on_ended(struct worker *w, const struct child_end *end)
 {
 	int64_t excused = observer->ending(w, end);
@@ -678,7 +767,9 @@ void worker_on_ended(struct worker *w, const struct child_end *end)
 	timer_off(w);
 	set_pid(w, 0);
 	w->forced = w->unready = false;
-	if (worker_is_per_task(w))
+	if (end->step == WIRE_STEP_TEMPLATE && end->err == ECONNRESET && w->state == WORKER_STARTING)
+		end_unborn(w, end);
+	else if (worker_is_per_task(w))
 		end_of_task(w, end, pid);
 	else if (w->state == WORKER_STOPPING && !w->failing)
 		end_as_told(w, end, pid);

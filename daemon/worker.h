@@ -48,6 +48,14 @@ enum worker_state {
 		WORKER_STATE_COUNT
 };
 
+/* Why a worker has failed, or its process was ended. */
+enum worker_blame {
+	WORKER_BLAME_NONE,
+	WORKER_BLAME_LATE,     /* it was not ready within its start-timeout */
+	WORKER_BLAME_THREADS,  /* a template, and has more than one thread */
+	WORKER_BLAME_TEMPLATE, /* its template has failed */
+};
+
 struct pool;
 struct runner;
 
@@ -77,6 +85,7 @@ struct worker {
 	bool unready;	       /* starting: READY=1 has not come */
 	bool failing;	       /* stopping because of a time-out: its end counts as a failure */
 	bool forced;	       /* SIGKILL has been sent */
+	uint8_t blame;	       /* enum worker_blame: why it failed, where its end does not tell */
 	bool signalled;	       /* stopping: the signal has been given to the keeper */
 	unsigned failures;     /* delays in a row, for the back-off */
 	unsigned window_count; /* restarts in the window */
@@ -126,6 +135,10 @@ void worker_restart(struct worker *w);	       /* stop, then start; a dead one is
 int worker_start_task(struct worker *w, const struct child_task *task);
 void worker_replace(struct worker *w, int sig);
 void worker_distrust(struct worker *w, const char *what);
+/* A template that cannot be one: killed, and failed for good. */
+void worker_refuse(struct worker *w, enum worker_blame blame);
+/* It waits to be started and never will be, as its template has failed; and may be now. */
+void worker_lose_template(struct worker *w);
 /* exec: it has a process only while it has a task. */
 bool worker_is_per_task(const struct worker *w);
 

@@ -42,6 +42,9 @@
 #define CREW_REDIS_ANSWER_MAX (4 * 1024 * 1024) /* ... and what is read of one that is not whole */
 #define CREW_DELIVERIES_MAX   1000000		/* of one item */
 #define CREW_RESULT_MAX	      (1024 * 1024)	/* result of one task */
+#define CREW_TEMPLATE_ENVIRONMENT_MAX 49152 /* what a pool adds to its template's environment */
+#define CREW_TEMPLATE_MESSAGE_MAX     65536 /* one word to or from a template */
+#define CREW_TEMPLATE_RESTARTS	      3	    /* restart-limit of templates that do not say */
 #define CREW_JOURNAL_SEGMENT  (1024 * 1024)	/* a journal's segment is at least so large */
 #define CREW_JOURNAL_QUEUE    (4 * 1024 * 1024) /* waiting for the disk, of one journal */
 

@@ -26,15 +26,15 @@ FORK = re.compile(r"\b(?:fork|vfork|clone|clone3|posix_spawnp?|execv|execve|exec
 # The floors of the daemon, from the bottom. A file includes its own floor and those below it;
 # talk upwards is a callback given at creation.
 FLOORS = (
-    r"conf(_\w+)?|loop|wire|environment|cgroup|listen|sealed|slot|handed|held|line|slice|timers|spawn|redis_url|keeper/table",
-    r"child|keep|channel|outbox|ledger|journal(_\w+)?|redis",
-    r"worker|pool|crew|crew_run|reload|task(_\w+)?|taskpool(_\w+)?|runner|queue(_\w+)?",
+    r"conf(_\w+)?|loop|wire|environment|cgroup|listen|sealed|slot|handed|held|line|measure|procfs|slice|timers|spawn|template|redis_url|keeper/table",
+    r"child|keep|memory|channel|outbox|ledger|journal(_\w+)?|redis",
+    r"worker|pool(_\w+)?|crew|crew_run|reload|task(_\w+)?|taskpool(_\w+)?|runner|recycle|queue(_\w+)?",
     r"sink|output|notify|orphan|pass|control|rpc(_\w+)?|manager",
     r"keeper/\w+|start|main",
 )
 # Policy makes no system call: it knows the children, the loop, the configuration and its memory.
-POLICY = re.compile(r"daemon/(worker|pool|crew|reload|task(_\w+)?|taskpool(_\w+)?|runner|queue(_\w+)?)\.[ch]$")
-POLICY_MAY = re.compile(r"(daemon/(child|keep|channel|journal|loop|redis(_url)?|conf(_\w+)?|ledger|wire|worker|pool|crew|crew_run|task(_\w+)?|taskpool(_\w+)?|runner|queue(_\w+)?)|"
+POLICY = re.compile(r"daemon/(worker|pool(_\w+)?|crew|reload|task(_\w+)?|taskpool(_\w+)?|runner|recycle|queue(_\w+)?)\.[ch]$")
+POLICY_MAY = re.compile(r"(daemon/(child|keep|memory|channel|journal|loop|redis(_url)?|conf(_\w+)?|ledger|wire|worker|pool(_\w+)?|crew|crew_run|task(_\w+)?|taskpool(_\w+)?|runner|recycle|queue(_\w+)?)|"
                         r"lib/\w+)\.h$")
 POLICY_CALLS = re.compile(r"(?<![\w.>])(?:open|openat|read|write|socket|connect|accept4?|kill|"
                           r"waitid|waitpid|poll|epoll_\w+|ioctl|pipe2?|send|sendmsg|recv|recvmsg|"

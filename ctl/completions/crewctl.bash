@@ -43,7 +43,7 @@ _crewctl_verb() {
 _crewctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb='' verb_at=0 words='' i
-	local verbs='status start terminate stop kill signal restart is-alive join run forget scale
+	local verbs='status memory start terminate stop kill signal restart is-alive join run forget scale
 		logs reload shutdown apply apply-async map result tasks cancel close queue events help'
 
 	COMPREPLY=()
@@ -58,6 +58,9 @@ _crewctl() {
 	'') words="$verbs -s --socket --json --version --help" ;;
 	help) words=$verbs ;;
 	status | start | kill | is-alive | forget) words=$(_crewctl_names) ;;
+	memory)
+		[[ $prev == --timeout ]] || words="--watch --timeout $(_crewctl_names)"
+		;;
 	terminate | stop) words="--no-wait $(_crewctl_names)" ;;
 	restart) words="--all-at-once $(_crewctl_names)" ;;
 	join)

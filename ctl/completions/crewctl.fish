@@ -1,6 +1,6 @@
 # Completion of crewctl for fish: verbs and options; names of workers and pools, asked of the daemon.
 
-set -l verbs status start terminate stop kill signal restart is-alive join run forget scale logs reload \
+set -l verbs status memory start terminate stop kill signal restart is-alive join run forget scale logs reload \
     shutdown apply apply-async map result tasks cancel close queue events help
 
 function __crewctl_ask
@@ -51,6 +51,7 @@ complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a run -d 'start
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a forget -d 'drop a finished worker of run'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a scale -d 'set the number of workers'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a logs -d 'what it printed'
+complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a memory -d 'memory of workers, and what they share'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'read the configuration again'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a shutdown -d 'end the daemon and its workers'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a apply -d 'one task; waits, and prints its result'
@@ -64,7 +65,7 @@ complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a queue -d 'wha
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a events -d 'a line for each change of state'
 complete -c crewctl -n "not __fish_seen_subcommand_from $verbs" -a help -d 'tell more of a verb'
 
-complete -c crewctl -n 'not __fish_seen_subcommand_from queue; and __fish_seen_subcommand_from status start terminate stop kill signal restart is-alive join forget logs' \
+complete -c crewctl -n 'not __fish_seen_subcommand_from queue; and __fish_seen_subcommand_from status memory start terminate stop kill signal restart is-alive join forget logs' \
     -a '(__crewctl_names)'
 complete -c crewctl -n '__fish_seen_subcommand_from scale apply apply-async map tasks close' -a '(__crewctl_pools)'
 complete -c crewctl -n '__fish_seen_subcommand_from result cancel' -a '(__crewctl_tasks)'
@@ -72,6 +73,8 @@ complete -c crewctl -n '__fish_seen_subcommand_from help' -a "$verbs"
 complete -c crewctl -n '__fish_seen_subcommand_from terminate stop' -l no-wait -d 'return at once'
 complete -c crewctl -n '__fish_seen_subcommand_from restart' -l all-at-once -d 'not one after the other'
 complete -c crewctl -n '__fish_seen_subcommand_from join apply result' -l timeout -x -d 'how long to wait'
+complete -c crewctl -n '__fish_seen_subcommand_from memory' -l watch -d 'again every second'
+complete -c crewctl -n '__fish_seen_subcommand_from memory' -l timeout -x -d 'how long to watch'
 complete -c crewctl -n '__fish_seen_subcommand_from logs' -s f -l follow -d 'go on'
 complete -c crewctl -n '__fish_seen_subcommand_from logs' -s n -l lines -x -d 'how many of the last lines'
 complete -c crewctl -n '__fish_seen_subcommand_from reload' -l dry-run -d 'only tell what would change'

@@ -6,19 +6,18 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "daemon/cgroup.h"
 #include "daemon/line.h"
 #include "daemon/spawn.h"
+#include "daemon/template.h"
 #include "daemon/keeper/state.h"
 #include "daemon/notify.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/text.h"
 
-#define TICK	  (2 * USEC_PER_SEC)
 #define EVENTS	  64
 #define HOLD	  2 /* ms */
 #define EXECS_MAX 128 /* on their way to exec at a time; more wait in line */
@@ -65,18 +64,17 @@ static void read_status(struct slot *s, bool dead)
 	}
 }
 
-static void fork_now(struct slot *s, uint32_t pool, const struct wire_tail *tail)
+static void fork_now(struct slot *s, const struct wire_tail *tail)
 {
 	struct spawn_failure f;
 
 	s->told.started = clock_now();
 	s->fds_told = false; /* a manager may have come while it was in line */
-	if (spawn_worker(s, k.now.conf, pool, tail, &f) < 0) {
-		s->told.state = WIRE_GONE;
-		s->told.step = f.step;
-		s->told.err = f.err;
-		s->told.ended = clock_now();
-	} else if (s->status >= 0) {
+	if (spawn_worker(s, k.now.conf, s->pool, tail, &f) < 0) {
+		line_fail(s, f.step, f.err);
+		return;
+	}
+	if (s->status >= 0) {
 		execs++;
 		keeper_watch(s->status, EPOLLIN, s->told.slot, true);
 	}
@@ -88,24 +86,30 @@ void keeper_spawn(struct slot *s, uint32_t pool, const struct wire_tail *tail)
 	s->told = (struct wire_child){ .slot = s->told.slot,
 				       .run = s->told.run,
 				       .state = WIRE_STARTING };
-	if (execs < EXECS_MAX || line_is_full()) {
-		fork_now(s, pool, tail);
-		return;
+	s->pool = pool;
+	if (s->with & WIRE_WITH_TEMPLATE) {
+		template_want(s);
+	} else if (execs < EXECS_MAX || line_is_full()) {
+		fork_now(s, tail);
+	} else {
+		slot_keep_tail(s, tail);
+		line_put(s);
 	}
-	slot_keep_tail(s, tail);
-	line_put((struct line_entry){ s->told.slot, s->told.run, pool });
 }
 
 static void fork_line(void)
 {
-	struct line_entry e;
+	struct slot *s;
 
-	while (execs < EXECS_MAX && line_take(&e)) {
-		struct slot *s = table_slot(e.slot);
+	while (execs < EXECS_MAX && (s = line_take()))
+		fork_now(s, NULL);
+}
 
-		if (s->told.state == WIRE_STARTING && s->told.run == e.run)
-			fork_now(s, e.pool, NULL);
-	}
+static void hear_child(struct slot *s)
+{
+	template_heard(s); /* if it is one that waits for a template */
+	if (s->status >= 0 && !(s->with & WIRE_WITH_TEMPLATE))
+		read_status(s, false);
 }
 
 /* ---- reaping ---------------------------------------------------------------------------------- */
@@ -114,6 +118,8 @@ static void worker_died(struct slot *s, const siginfo_t *si)
 {
 	struct rusage u;
 
+	if (s->ask >= 0)
+		template_end(s); /* while what it has forked can still be told from what it leaves behind */
 	cgroup_kill(s->name); /* what it left behind; its pid is still its own */
 	kill(-s->told.pid, SIGKILL);
 	if (s->status >= 0)
@@ -158,6 +164,8 @@ static void reap(void)
 	while (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid) {
 		struct slot *s = table_pid(si.si_pid);
 
+		if (!s && si.si_pid != k.manager && si.si_pid != k.reader.pid)
+			s = template_find(si.si_pid);
 		if (s)
 			worker_died(s, &si);
 		else if (si.si_pid == k.manager)
@@ -237,17 +245,6 @@ static void tick(void)
 		keeper_kill_all();
 }
 
-/* While there is something to be tried again it ticks faster. */
-static void set_tick(int64_t interval)
-{
-	struct itimerspec t = { 0 };
-
-	t.it_interval.tv_sec = interval / USEC_PER_SEC;
-	t.it_interval.tv_nsec = interval % USEC_PER_SEC * 1000;
-	t.it_value = t.it_interval;
-	timerfd_settime(k.tick, 0, &t, NULL);
-}
-
 static void dispatch(const struct epoll_event *e)
 {
 	if (e->data.u64 == WATCH_SIGNALS)
@@ -256,8 +253,10 @@ static void dispatch(const struct epoll_event *e)
 		tick();
 	else if (e->data.u64 == WATCH_LINK)
 		link_io(false);
-	else if (table_slot((unsigned)e->data.u64)->status >= 0)
-		read_status(table_slot((unsigned)e->data.u64), false);
+	else if (e->data.u64 & TEMPLATE_WATCH)
+		template_io(table_slot((unsigned)e->data.u64));
+	else
+		hear_child(table_slot((unsigned)e->data.u64));
 }
 
 static bool is_over(void)
@@ -275,7 +274,7 @@ static void loop(int64_t interval)
 		int n;
 
 		if (want != ticking)
-			set_tick(ticking = want);
+			start_tick(ticking = want); /* faster while there is something to be tried again */
 		k.retry = false;
 		n = epoll_wait(k.epoll, events, EVENTS, table_holds() ? HOLD : -1);
 		for (int i = 0; i < n; i++)
@@ -285,13 +284,6 @@ static void loop(int64_t interval)
 			table_release(clock_now() - HOLD * USEC_PER_MSEC);
 		link_talk();
 	}
-}
-
-static int64_t tick_interval(void)
-{
-	int64_t systemd = notify_watchdog_interval() / 2;
-
-	return systemd && systemd < TICK ? systemd : TICK;
 }
 
 int keeper_main(const struct keeper_options *options)
@@ -310,7 +302,7 @@ int keeper_main(const struct keeper_options *options)
 	keeper_watch(k.tick, EPOLLIN, WATCH_TICK, true);
 	log_info(NULL, "running, control socket %s", k.socket);
 	link_begin();
-	loop(tick_interval());
+	loop(start_tick_interval());
 	log_info(NULL, "ended");
 	start_undo();
 	return k.exitcode;

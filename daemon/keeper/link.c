@@ -10,6 +10,7 @@
 #include "daemon/cgroup.h"
 #include "daemon/held.h"
 #include "daemon/line.h"
+#include "daemon/measure.h"
 #include "daemon/spawn.h"
 #include "daemon/keeper/state.h"
 #include "daemon/notify.h"
@@ -249,10 +250,9 @@ static void on_signal(const struct wire *w)
 	if (!s || w->value < 1 || w->value > 64 || !table_is_alive(s))
 		return;
 	if (!s->told.pid) { /* it is still in line to be forked */
-		s->told.state = WIRE_GONE;
+		line_drop(s);
 		s->told.code = CLD_KILLED;
 		s->told.status = w->value;
-		table_mark(s);
 		return;
 	}
 	if (w->about.whom == WIRE_ALL)
@@ -353,6 +353,11 @@ static void on_hold(const struct wire *w)
 	held_take(w, carried.fds, &carried.count);
 }
 
+static void on_measure(const struct wire *w)
+{
+	measure_begin(k.link, w, carried.fds, carried.count);
+}
+
 static void on_pong(const struct wire *w)
 {
 	(void)w;
@@ -366,7 +371,7 @@ static void (*const requests[])(const struct wire *w) = {
 	[WIRE_COMMIT] = on_commit, [WIRE_OPEN_LOG] = on_open_log,
 	[WIRE_STATUS] = on_status, [WIRE_READY] = on_ready,
 	[WIRE_DONE] = on_done,	   [WIRE_CLOSE_INPUT] = on_close_input,
-	[WIRE_HOLD] = on_hold,
+	[WIRE_HOLD] = on_hold,	   [WIRE_MEASURE] = on_measure,
 };
 
 /* A manager whose channel has ended is of no use any more; its death does the rest. */

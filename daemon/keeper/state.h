@@ -55,6 +55,8 @@ extern struct keeper k;
 int start_read(const char *config, struct snapshot *snap);
 int start_all(const char *config, const char *socket);
 void start_undo(void);
+int64_t start_tick_interval(void);
+void start_tick(int64_t interval); /* from now on */
 void start_begin_read(int serial); /* its end comes by start_read_done() */
 void start_read_done(const siginfo_t *si);
 void start_forget_read(void); /* nobody wants the answer any more */

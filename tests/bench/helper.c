@@ -2,6 +2,8 @@
  * The C side of the benchmarks, one program with a mode each:
  *   first FIFO        a worker whose first act is to write the time (CLOCK_MONOTONIC, ns) to FIFO; then sleeps
  *   forkexec N FIFO   floor of restart latency: fork + exec of `first FIFO`, N times; prints ns, a line each
+ *   fork MIB N        floor of templates: fork of a process with so much memory to the child's first act, N times; prints
+ *                     ns, a line each
  *   spawn N           floor of the fleet: vfork + exec of `sleep`, N times; prints seconds
  *   echo SOCKET       floor of control and queues: sends back what it gets, until the last connection has ended
  *   trips SOCKET N MESSAGE   N round trips on one connection; prints total seconds, p50 and p99 in ns
@@ -218,6 +220,31 @@ static int syncs(const char *dir, double seconds)
 	return 0;
 }
 
+static int fork_large(size_t mebibytes, int n)
+{
+	size_t size = mebibytes << 20;
+	char *memory = malloc(size);
+	int fd[2];
+
+	if (!memory || pipe(fd) < 0)
+		return 1;
+	memset(memory, 1, size);
+	for (int i = 0; i < n; i++) {
+		int64_t begin = now(), t;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			t = now();
+			_exit(write(fd[1], &t, sizeof(t)) != sizeof(t));
+		}
+		if (pid < 0 || read(fd[0], &t, sizeof(t)) != sizeof(t))
+			return 1;
+		printf("%lld\n", (long long)(t - begin));
+		waitpid(pid, NULL, 0);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
@@ -226,6 +253,8 @@ int main(int argc, char **argv)
 		return first(argv[2]);
 	if (strcmp(mode, "forkexec") == 0 && argc > 3)
 		return fork_exec(argv[0], atoi(argv[2]), argv[3]);
+	if (strcmp(mode, "fork") == 0 && argc > 3)
+		return fork_large((size_t)atol(argv[2]), atoi(argv[3]));
 	if (strcmp(mode, "spawn") == 0 && argc > 2)
 		return spawn_many(atoi(argv[2]));
 	if (strcmp(mode, "posix") == 0 && argc > 2)

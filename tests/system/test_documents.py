@@ -11,7 +11,7 @@ import pytest
 from conftest import CREWCTL
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
-MANUALS = ["daemon/crewd.8", "ctl/crewctl.1", "conf/crewd.conf.5"]
+MANUALS = ["daemon/crewd.8", "ctl/crewctl.1", "conf/crewd.conf.5", "conf/crewd-template.7"]
 COMPLETIONS = ["ctl/completions/crewctl.bash", "ctl/completions/_crewctl", "ctl/completions/crewctl.fish"]
 
 
@@ -34,6 +34,14 @@ def test_manual_is_well_formed(manual):
     done = subprocess.run(["man", "--warnings", "-l", TOP / manual], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout) > 1000
+
+
+def test_template_of_the_manual_is_the_example():
+    text = (TOP / "conf/crewd-template.7").read_text()
+    shown = re.search(r"^\.Bd -literal\n(.*?)^\.Ed$", text, re.M | re.S).group(1)
+    example = (TOP / "conf/examples/template.py").read_text()
+    assert shown.replace("\\e", "\\").replace("\\&", "") == example
+    assert len(example.splitlines()) <= 60
 
 
 def test_manual_has_every_verb_and_option():

@@ -13,6 +13,7 @@
 #include "daemon/wire.h"
 #include "daemon/ledger.h"
 #include "daemon/loop.h"
+#include "daemon/memory.h"
 #include "daemon/taskpool.h"
 #include "daemon/queue.h"
 
@@ -166,6 +167,39 @@ void child_spawn(unsigned slot, const char *name, uint32_t pool, int run_block)
 	(void)pool;
 	(void)run_block;
 	spawn(slot);
+}
+
+static struct list memory_questions = LIST_INIT(memory_questions);
+
+void memory_ask(struct memory_query *q)
+{
+	list_append(&memory_questions, &q->link);
+}
+
+void memory_forget(struct memory_query *q)
+{
+	list_remove(&q->link);
+}
+
+bool fake_memory(int64_t uss)
+{
+	struct list *e = list_pop(&memory_questions);
+	struct memory_query *q = e ? list_entry(e, struct memory_query, link) : NULL;
+
+	if (!q)
+		return false;
+	for (unsigned i = 0; i < q->count; i++)
+		q->of[i].uss = uss;
+	q->done(q);
+	return true;
+}
+
+void child_fork(unsigned slot, const char *name, uint32_t pool, unsigned from)
+{
+	(void)name;
+	(void)pool;
+	spawn(slot);
+	fake_slots[slot].from = (int)from;
 }
 
 static void note_task(struct fake_slot *s, const struct child_task *task)

@@ -19,6 +19,7 @@ struct fake_slot {
 	struct child_end end;	/* of a process that ended while there was no manager */
 	bool pipes;		/* of one that has tasks: they have been handed over */
 	unsigned inputs_closed; /* child_close_input() */
+	int from; /* the slot of the template it was to be forked from; of child_fork() */
 	/* of the last process for one task */
 	uint32_t task_pool;
 	unsigned task_args;
@@ -27,6 +28,8 @@ struct fake_slot {
 extern struct fake_slot fake_slots[CREW_WORKERS_MAX];
 extern unsigned fake_shut_down, fake_changes;
 extern int fake_task_errno; /* child_spawn_task() fails with it; 0: it does not */
+/* A question about memory that has been asked: answers it. False: none has. */
+bool fake_memory(int64_t uss);
 /* What tasks have told. */
 extern unsigned fake_task_changes, fake_awaited_ended, fake_rooms, fake_drained;
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include "daemon/manager.h"
+#include "daemon/memory.h"
 #include "daemon/output.h"
 #include "daemon/rpc.h"
 
@@ -277,6 +278,48 @@ bool pool_may_start(const struct pool *p, const struct pool **why)
 	(void)p;
 	(void)why;
 	return true;
+}
+
+/* Nobody asks here. */
+void memory_ask(struct memory_query *q)
+{
+	(void)q;
+}
+
+void memory_forget(struct memory_query *q)
+{
+	list_remove(&q->link);
+}
+
+struct worker *pool_template(const struct pool *p)
+{
+	(void)p;
+	return NULL;
+}
+
+const struct worker *pool_failed_template(const struct pool *p)
+{
+	(void)p;
+	return NULL;
+}
+
+char *output_last_words(const struct worker *w, unsigned lines, char *buf, size_t size)
+{
+	(void)w;
+	(void)lines;
+	snprintf(buf, size, "%s", "");
+	return buf;
+}
+
+void pool_renew(struct pool *p)
+{
+	p->generation++;
+}
+
+int pool_renewed(const struct pool *p)
+{
+	(void)p;
+	return 0;
 }
 
 void pool_scale(struct pool *p, unsigned workers)

@@ -41,6 +41,9 @@ static void describe_tasks(struct conf_pool *p)
 	p->retries = setup.retries;
 	p->backlog = setup.backlog;
 	p->max_tasks_per_worker = setup.max_tasks;
+	p->recycle_private = setup.recycle;
+	if (setup.refork_after)
+		p->refork_after = setup.refork_after;
 	p->task_timeout = setup.task_timeout;
 	p->result_ttl = setup.result_ttl;
 	p->idle_timeout = setup.idle_timeout;

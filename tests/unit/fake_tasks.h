@@ -9,7 +9,7 @@
 /* How pool "p" is defined by start_pool() and reload_pool(); set back to what is usual by usual(). */
 struct pool_setup {
 	enum conf_tasks tasks;
-	uint32_t workers, min_workers, prefetch, retries, backlog, max_tasks, umask;
+	uint32_t workers, min_workers, prefetch, retries, backlog, max_tasks, umask, recycle, refork_after;
 	int64_t task_timeout, result_ttl, idle_timeout;
 	uint32_t restart_limit;
 	bool no_autostart, absent;

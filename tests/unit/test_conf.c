@@ -64,6 +64,8 @@ static const char every_key[] =
 	"  prefetch = 100000\n"
 	"  result-ttl = \"1d 1ms\"\n"
 	"  queue = orders\n"
+	"  recycle-private = 256M\n"
+	"  refork-after = 7\n"
 	"}\n"
 	"queue \"orders\" {\n"
 	"  kind = manager\n"
@@ -73,7 +75,14 @@ static const char every_key[] =
 	"  dead = lost\n"
 	"  max-deliveries = 3\n"
 	"}\n"
-	"queue lost {}\n";
+	"queue lost {}\n"
+	"template warm {\n"
+	"  command = {\"/usr/bin/python3\", \"warm.py\"}\n"
+	"  environment = {\"A=1\"}\n"
+	"}\n"
+	"pool forked {\n"
+	"  template = warm\n"
+	"}\n";
 
 static void test_every_key_is_here(void **state)
 {
@@ -101,7 +110,7 @@ static void test_queue_values(void **state)
 	assert_int_equal(c->queue_count, 2);
 	assert_string_equal(conf_text(c, q->name), "orders");
 	assert_string_equal(conf_text(c, q->file), "t.conf");
-	assert_int_equal(q->line, 49);
+	assert_int_equal(q->line, 51);
 	assert_int_equal(q->kind, CONF_QUEUE_MANAGER);
 	assert_int_equal(q->maxsize, 1000);
 	assert_int_equal(q->max_bytes, 2 << 20);
@@ -132,7 +141,35 @@ static void test_global_values(void **state)
 	assert_string_equal(conf_text(c, c->run_user), "other");
 	assert_int_equal(c->manager.uid, CONF_NO_ID);
 	assert_int_equal(c->run.uid, CONF_NO_ID);
-	assert_int_equal(c->pool_count, 3);
+	assert_int_equal(c->pool_count, 5);
+	free(c);
+}
+
+static void test_templates(void **state)
+{
+	struct conf *c = files_conf(every_key);
+	const struct conf_pool *t = conf_pool_at(c, 3), *p = conf_pool_at(c, 4);
+
+	(void)state;
+	assert_true(t->is_template);
+	assert_int_equal(t->ready, CONF_READY_NOTIFY);
+	assert_int_equal(t->restart_limit, 3);
+	assert_int_equal(t->workers, 1);
+	assert_false(p->is_template);
+	assert_string_equal(conf_text(c, p->template), "warm");
+	assert_int_equal(p->command.count, 0);
+	assert_int_equal(conf_pool_at(c, 2)->recycle_private, 256 << 20);
+	assert_int_equal(conf_pool_at(c, 2)->refork_after, 7);
+	assert_int_equal(conf_pool_at(c, 1)->recycle_private, 0);
+	free(c);
+	/* a command of its own is more than a template that it inherits, and the other way round */
+	c = files_conf("template t { command = {x} } pool a { template = t }\n"
+		       "pool b { inherits = a command = {y} } pool c { command = {x} }\n"
+		       "pool d { inherits = c template = t }");
+	assert_int_equal(conf_pool_at(c, 2)->template, 0);
+	assert_int_equal(conf_pool_at(c, 2)->command.count, 1);
+	assert_int_not_equal(conf_pool_at(c, 4)->template, 0);
+	assert_int_equal(conf_pool_at(c, 4)->command.count, 0);
 	free(c);
 }
 
@@ -483,7 +520,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_every_key_is_here), TEST(test_queue_values),
-		TEST(test_global_values),     TEST(test_process_values),
+		TEST(test_global_values),
+		TEST(test_templates),     TEST(test_process_values),
 		TEST(test_limit_values),      TEST(test_policy_values),
 		TEST(test_task_values),	      TEST(test_inherited_without_use),
 		TEST(test_pool_defaults),     TEST(test_global_defaults),

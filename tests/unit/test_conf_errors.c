@@ -53,8 +53,8 @@ static void test_grammar(void **state)
 						    "{\n" },
 		{ "pool a { command = {\"x\"", "t.conf:1: the file ends where , or } should "
 					       "follow\n" },
-		{ "}", "t.conf:1: a key, pool, queue or include expected instead of }\n" },
-		{ "\"socket\" = /x", "t.conf:1: a key, pool, queue or include expected instead of "
+		{ "}", "t.conf:1: a key, pool, queue, template or include expected instead of }\n" },
+		{ "\"socket\" = /x", "t.conf:1: a key, pool, queue, template or include expected instead of "
 				     "\"socket\"\n" },
 		{ "pool a = 3", "t.conf:1: { expected instead of =\n" },
 		{ "pool {}", "t.conf:1: the pool's name expected instead of {\n" },
@@ -112,12 +112,12 @@ static void test_unknown(void **state)
 		  "\"socket\"?\n" },
 		{ "pool a {\n" C "worker = 3 }", "t.conf:3: unknown key \"worker\" in a pool; did "
 						 "you mean \"workers\"?\n" },
-		{ "pool a {\n" C "template = q }", "t.conf:3: unknown key \"template\" in a pool; "
-						   "crewd.conf(5) has them all\n" },
+		{ "pool a {\n" C "tmplt = q }", "t.conf:3: unknown key \"tmplt\" in a pool; "
+						"crewd.conf(5) has them all\n" },
 		{ "workers = 3", "t.conf:1: unknown key \"workers\" outside of pools and queues; "
 				 "crewd.conf(5) has them all\n" },
 		{ "\nqeue \"q\" { a = {1}\n b {} }\nsoket = 1",
-		  "t.conf:2: unknown section \"qeue\"; only \"pool\" and \"queue\" are known\n"
+		  "t.conf:2: unknown section \"qeue\"; only \"pool\", \"queue\" and \"template\" are known\n"
 		  "t.conf:4: unknown key \"soket\" outside of pools and queues; did you mean "
 		  "\"socket\"?\n" },
 	};
@@ -488,6 +488,45 @@ static void test_fallback_is_told(void **state)
 	free(c);
 }
 
+static void test_template(void **state)
+{
+	static const struct bad rows[] = {
+		{ "pool a {\ntemplate = t }",
+		  "t.conf:2: pool \"a\": template = \"t\": there is no template of that name\n" },
+		{ "pool t {\n" C "}\npool a {\ntemplate = t }",
+		  "t.conf:5: pool \"a\": template = \"t\": there is no template of that name\n" },
+		{ "template t {\n" C "}\npool a {\n" C "template = t }",
+		  "t.conf:5: pool \"a\": command = \"x\": its workers are forked from a template, "
+		  "which has the command; remove one of the two\n" },
+		{ "template t {\n" C "}\npool a {\ntemplate = t\nclean-environment = true }",
+		  "t.conf:6: pool \"a\": clean-environment = \"true\": its workers have the "
+		  "environment of their template; write it there\n" },
+		{ "template t {\n" C "}\npool a {\ntemplate = t\ntasks = exec }",
+		  "t.conf:5: pool \"a\": template = \"t\": with tasks = \"exec\" each task has a "
+		  "process of its own, that ends with it; remove it, or take \"lines\" or "
+		  "\"jsonrpc\"\n" },
+		{ "template t {\n}", "t.conf:1: template \"t\" has no command; add command = "
+				     "{\"/path/of/program\"}\n" },
+		{ "template t {\n" C "tasks = lines }",
+		  "t.conf:3: tasks is a key of pools, not of templates\n" },
+		{ "template t {\n" C "workers = 2 }",
+		  "t.conf:3: workers is a key of pools, not of templates\n" },
+		{ "template t {\n" C "}\npool t {\n" C "}",
+		  "t.conf:4: template \"t\" is already defined at t.conf:1; give one of them "
+		  "another name\n" },
+		{ "template t-1 {\n" C "}",
+		  "t.conf:1: \"t-1\" is no name for a template: 1 to 64 of A-Z a-z 0-9 _ . -, and "
+		  "not ending in - and digits\n" },
+		{ "template t {\n" C "}\npool a {\n" C "after = {t} }",
+		  "t.conf:6: pool \"a\": after = \"t\": there is no pool of that name\n" },
+		{ "template t {\n" C "}\npool a {\ninherits = t\n" C "}",
+		  "t.conf:5: pool \"a\": inherits = \"t\": there is no pool of that name\n" },
+	};
+
+	(void)state;
+	CHECK(rows);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, files_setup, files_teardown)
 
 static void test_queues(void **state)
@@ -564,6 +603,7 @@ int main(void)
 		TEST(test_escapes),
 		TEST(test_names),
 		TEST(test_unknown),
+		TEST(test_template),
 		TEST(test_queues),
 		TEST(test_twice_and_shape),
 		TEST(test_process_keys),

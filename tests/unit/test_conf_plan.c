@@ -79,7 +79,7 @@ static const struct {
 	enum conf_pool_key key;
 	const char *text;
 	bool same;
-} changes[CONF_POOL_KEYS] = {
+} changes[CONF_POOL_KEYS - 1] = { /* template: see below */
 	{ CONF_KEY_COMMAND, "command = {\"x\", \"y\"}", false },
 	{ CONF_KEY_ENVIRONMENT, "environment = {\"A=1\"}", false },
 	{ CONF_KEY_CLEAN_ENVIRONMENT, "clean-environment = true", false },
@@ -115,12 +115,15 @@ static const struct {
 	{ CONF_KEY_PREFETCH, "prefetch = 2", true },
 	{ CONF_KEY_RESULT_TTL, "result-ttl = 1s", true },
 	{ CONF_KEY_QUEUE, "queue = q", true },
+	{ CONF_KEY_RECYCLE_PRIVATE, "recycle-private = 1M", true },
+	{ CONF_KEY_REFORK_AFTER, "refork-after = 1", true },
 };
 
 static void change_one(unsigned i)
 {
 	const char *name = conf_pool_keys[changes[i].key].name;
-	const char *with = conf_pool_keys[changes[i].key].only ? "tasks = lines" : "";
+	const struct conf_key *key = &conf_pool_keys[changes[i].key];
+	const char *with = conf_key_applies(key, CONF_TASKS_NONE) ? "" : "tasks = lines";
 	struct conf *was, *now;
 	char text[512], expected[128];
 
@@ -151,12 +154,24 @@ static void test_each_key(void **state)
 	bool seen[CONF_POOL_KEYS] = { false };
 
 	(void)state;
-	for (unsigned i = 0; i < CONF_POOL_KEYS; i++) {
+	for (unsigned i = 0; i < CONF_POOL_KEYS - 1; i++) {
 		seen[changes[i].key] = true;
 		change_one(i);
 	}
 	for (unsigned k = 0; k < CONF_POOL_KEYS; k++)
-		assert_true(seen[k]);
+		assert_true(seen[k] || k == CONF_KEY_TEMPLATE);
+}
+
+/* A template is planned as a pool is; whose workers come from one, and from which, is another process. */
+static void test_templates(void **state)
+{
+	(void)state;
+	plans("template t { command = {\"x\"} } pool a { command = {\"x\"} }",
+	      "template t { command = {\"y\"} } pool a { template = t }",
+	      "*t command (1)\n*a command template (1)\n");
+	plans("template t { command = {\"x\"} } template u { command = {\"x\"} } pool a { template = t }",
+	      "template u { command = {\"x\"} start-timeout = 1s } pool a { template = u }",
+	      "*u start-timeout (0)\n*a template (1)\n-t\n");
 }
 
 static void test_values_do_not_run_together(void **state)
@@ -196,7 +211,7 @@ static void test_global(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_rows), TEST(test_rows_of_queues),
-					    TEST(test_each_key),
+					    TEST(test_each_key), TEST(test_templates),
 					    TEST(test_values_do_not_run_together),
 					    TEST(test_global) };
 

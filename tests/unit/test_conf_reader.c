@@ -139,12 +139,12 @@ static void test_deep(void **state)
 
 	(void)state;
 	files_write("t.conf", text);
-	refused("t.conf", "t.conf:1: unknown section \"a\"; only \"pool\" and \"queue\" are known\n"
+	refused("t.conf", "t.conf:1: unknown section \"a\"; only \"pool\", \"queue\" and \"template\" are known\n"
 			  "t.conf:1: sections nest too deep\n");
 	free(text);
 	text = repeat("{", 1000000, "");
 	files_write("t.conf", text);
-	refused("t.conf", "t.conf:1: a key, pool, queue or include expected instead of {\n");
+	refused("t.conf", "t.conf:1: a key, pool, queue, template or include expected instead of {\n");
 	free(text);
 }
 
@@ -341,7 +341,7 @@ static void test_shipped(void **state)
 	uncomment(text);
 	strcat(text, "pool \"other\" { command = {\"x\"} }\n");
 	c = files_conf(text);
-	assert_int_equal(c->pool_count, 3);
+	assert_int_equal(c->pool_count, 5);
 	free(c);
 }
 

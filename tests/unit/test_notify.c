@@ -1,4 +1,5 @@
 /* What workers say by their notify socket, and when it counts. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +13,10 @@
 #include "lib/clock.h"
 #include "tests/unit/fake_loop.h"
 
-static struct worker one;
+static struct conf_pool def;
+static struct pool pool = { .def = &def };
+static struct worker one = { .pool = &pool };
+static unsigned refused;
 static bool known; /* the manager has heard of the process */
 static unsigned readies, watchdogs;
 static int mine; /* end of the socket */
@@ -32,6 +36,13 @@ void worker_on_ready(struct worker *w)
 	readies++;
 }
 
+void worker_refuse(struct worker *w, enum worker_blame blame)
+{
+	assert_ptr_equal(w, &one);
+	assert_int_equal(blame, WORKER_BLAME_THREADS);
+	refused++;
+}
+
 void worker_on_watchdog(struct worker *w)
 {
 	assert_ptr_equal(w, &one);
@@ -49,6 +60,8 @@ static int begin(void **state)
 
 	(void)state;
 	known = false;
+	def.is_template = false;
+	refused = 0;
 	readies = watchdogs = 0;
 	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0 ||
 	    setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
@@ -104,10 +117,42 @@ static void test_word_of_another_process(void **state)
 	assert_int_equal(readies, 0);
 }
 
+static void *wait_for_end(void *arg)
+{
+	char byte;
+
+	while (read(*(int *)arg, &byte, 1) < 0)
+		;
+	return NULL;
+}
+
+/* A fork of it would have one of its threads only. */
+static void test_template_with_threads(void **state)
+{
+	pthread_t thread;
+	int end[2];
+
+	(void)state;
+	known = true;
+	def.is_template = true;
+	one.pid = getpid();
+	say("READY=1");
+	assert_int_equal(readies, 1);
+	assert_int_equal(pipe(end), 0);
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_end, &end[0]), 0);
+	say("READY=1");
+	assert_int_equal(readies, 1);
+	assert_int_equal(refused, 1);
+	close(end[1]);
+	pthread_join(thread, NULL);
+	close(end[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_words, begin, end),
+		cmocka_unit_test_setup_teardown(test_template_with_threads, begin, end),
 		cmocka_unit_test_setup_teardown(test_word_before_the_keepers, begin, end),
 		cmocka_unit_test_setup_teardown(test_word_of_another_process, begin, end),
 	};

@@ -482,8 +482,8 @@ static void test_list(void **state)
 	fake_ended(0, WORKER_EXITED, 3);
 	say("{\"method\":\"io.crewd.Worker.List\",\"parameters\":{\"names\":[\"web-1\"]}}");
 	expect("{\"parameters\":{\"workers\":[{\"name\":\"web-1\",\"pool\":\"web\","
-	       "\"state\":\"exited\",\"alive\":false,\"pid\":null,\"exitcode\":3,\"signal\":null,"
-	       "\"restarts\":0,\"started\":null,\"uptime\":null,\"memory\":null,"
+	       "\"template\":null,\"state\":\"exited\",\"alive\":false,\"pid\":null,\"exitcode\":3,"
+	       "\"signal\":null,\"restarts\":0,\"started\":null,\"uptime\":null,\"memory\":null,"
 	       "\"why\":\"exited 3\"}]}}\n");
 	say("{\"method\":\"io.crewd.Worker.List\",\"more\":true}");
 	expect_part("\"run-1\",\"pool\":null");

@@ -205,6 +205,64 @@ static void replaced_after_so_many_tasks(void **state)
 	assert_int_equal(w_of(1)->restarts, 0);
 }
 
+static void replaced_when_it_owns_too_much(void **state)
+{
+	(void)state;
+	usual(CONF_TASKS_LINES, 1);
+	setup.recycle = 100;
+	setup.refork_after = 2;
+	start_pool();
+	up(1);
+	submit(&a, "a");
+	submit(&b, "b");
+	submit(&c, "c");
+	submit(&d, "d");
+	fake_says(pipe_of(1), "A\n");
+	assert_false(fake_memory(0)); /* after two tasks it is asked */
+	fake_says(pipe_of(1), "B\n");
+	assert_true(fake_memory(100));
+	assert_false(fake_memory(0));
+	assert_string_equal(hand_of(1), "c");
+	fake_says(pipe_of(1), "C\n");
+	fake_says(pipe_of(1), "D\n");
+	submit(&e, "e");
+	assert_true(fake_memory(101)); /* the task in hand comes first */
+	assert_worker(1, WORKER_RUNNING);
+	submit(&a, "a");
+	assert_string_equal(hand_of(1), "e");
+	fake_says(pipe_of(1), "E\n");
+	assert_worker(1, WORKER_STOPPING);
+	fake_exit(w_of(1), 0);
+	up(1);
+	assert_string_equal(hand_of(1), "a");
+	assert_int_equal(w_of(1)->restarts, 0);
+}
+
+/* What was measured was another process. */
+static void measured_too_late(void **state)
+{
+	(void)state;
+	usual(CONF_TASKS_LINES, 1);
+	setup.recycle = 100;
+	setup.refork_after = 1;
+	start_pool();
+	up(1);
+	submit(&a, "a");
+	fake_says(pipe_of(1), "A\n");
+	fake_killed(w_of(1), SIGKILL);
+	fake_advance(SEC);
+	up(1);
+	assert_true(fake_memory(1000));
+	assert_worker(1, WORKER_RUNNING);
+	submit(&b, "b");
+	fake_says(pipe_of(1), "B\n"); /* one that leaves is not asked for any more */
+	setup.absent = true;
+	reload_pool();
+	fake_exit(w_of(1), 0);
+	fake_turn();
+	assert_false(fake_memory(1000));
+}
+
 /* ---- owners and results -----------------------------------------------------------------------
  */
 
@@ -1353,6 +1411,8 @@ int main(void)
 		T(exec_waits_for_the_pools_before_it),
 		T(a_dead_one_is_restarted_by_hand),
 		T(replaced_after_so_many_tasks),
+		T(replaced_when_it_owns_too_much),
+		T(measured_too_late),
 		T(the_owner_leaves),
 		T(unwanted_and_its_worker_dies),
 		T(results_are_kept_for_a_time),

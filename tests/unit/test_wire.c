@@ -302,36 +302,50 @@ static void test_outbox(void **state)
 
 /* ---- the line ---------------------------------------------------------------------------------- */
 
-static void test_line(void **state)
-{
-	struct line_entry e;
-
-	(void)state;
-	assert_false(line_take(&e));
-	for (uint32_t turn = 0; turn < 3; turn++) { /* around the ring */
-		for (uint32_t i = 0; i < CREW_WORKERS_MAX / 2 + 7; i++)
-			line_put((struct line_entry){ i, turn, 5 });
-		assert_false(line_is_full());
-		for (uint32_t i = 0; i < CREW_WORKERS_MAX / 2 + 7; i++) {
-			assert_true(line_take(&e));
-			assert_int_equal(e.slot, i);
-			assert_int_equal(e.run, turn);
-		}
-	}
-	for (uint32_t i = 0; i < CREW_WORKERS_MAX; i++)
-		line_put((struct line_entry){ i, 1, 5 });
-	assert_true(line_is_full());
-	line_clear();
-	assert_false(line_take(&e));
-}
-
-/* ---- the table -------------------------------------------------------------------------------- */
-
 static int make_table(void **state)
 {
 	(void)state;
 	return table_init();
 }
+
+static struct slot *in_line(uint32_t slot, uint32_t run)
+{
+	struct slot *s = table_slot(slot);
+
+	s->told.state = WIRE_STARTING;
+	s->told.run = run;
+	line_put(s);
+	return s;
+}
+
+static void test_line(void **state)
+{
+	(void)state;
+	assert_null(line_take());
+	for (uint32_t turn = 0; turn < 3; turn++) { /* around the ring */
+		for (uint32_t i = 0; i < CREW_WORKERS_MAX / 2 + 7; i++)
+			in_line(i, turn);
+		assert_false(line_is_full());
+		for (uint32_t i = 0; i < CREW_WORKERS_MAX / 2 + 7; i++)
+			assert_ptr_equal(line_take(), table_slot(i));
+	}
+	for (uint32_t i = 0; i < CREW_WORKERS_MAX; i++)
+		in_line(i, 1);
+	assert_true(line_is_full());
+	line_clear();
+	assert_null(line_take());
+	/* one that is not to be started any more, and one that is in another run by now */
+	line_drop(in_line(1, 7));
+	in_line(2, 7)->told.run = 8;
+	in_line(3, 7);
+	assert_int_equal(table_slot(1)->told.state, WIRE_GONE);
+	assert_ptr_equal(line_take(), table_slot(3));
+	line_fail(in_line(4, 7), WIRE_STEP_FORK, ENOMEM);
+	assert_null(line_take());
+	assert_int_equal(table_slot(4)->told.step, WIRE_STEP_FORK);
+}
+
+/* ---- the table -------------------------------------------------------------------------------- */
 
 static void test_slots(void **state)
 {
@@ -553,7 +567,7 @@ int main(void)
 		ON_PAIR(test_lost_descriptors),
 		ON_PAIR(test_full),
 		ON_PAIR(test_outbox),
-		cmocka_unit_test(test_line),
+		cmocka_unit_test_setup(test_line, make_table),
 		cmocka_unit_test(test_pipes_of_each_kind),
 		cmocka_unit_test(test_no_descriptors_for_pipes),
 		ON_TABLE(test_slots),

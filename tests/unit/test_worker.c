@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "daemon/pool.h"
+#include "daemon/wire.h"
 #include "lib/clock.h"
 #include "tests/unit/fake.h"
 
@@ -709,13 +711,18 @@ static void runs(void **state)
 /* ---- another manager takes over
  * ------------------------------------------------------------------ */
 
-static void take_over(void (*describe)(struct conf_build *b))
+static void take_over_with(uint32_t pools, void (*describe)(struct conf_build *b))
 {
 	size_t size;
-	struct conf *block = fake_block(1, describe, &size);
+	struct conf *block = fake_block(pools, describe, &size);
 
 	fake_manager_dies();
 	fake_crew(block, size);
+}
+
+static void take_over(void (*describe)(struct conf_build *b))
+{
+	take_over_with(1, describe);
 }
 
 static void nothing_is_noticed(void **state)
@@ -747,6 +754,221 @@ static void nothing_is_noticed(void **state)
 	fake_advance(30 * SEC);
 	assert_state("web-3", WORKER_STARTING);
 	assert_int_equal(worker("web-3")->restarts, 2);
+}
+
+/* ---- templates ---------------------------------------------------------------------------------
+ */
+
+static uint32_t template_nice; /* another one is another definition */
+
+static void template_and_two(struct conf_build *b)
+{
+	conf_off of;
+
+	name_pool(b, 0, "t");
+	conf_build_pool(b, 0)->is_template = true;
+	conf_build_pool(b, 0)->ready = CONF_READY_NOTIFY;
+	conf_build_pool(b, 0)->restart_limit = 1;
+	conf_build_pool(b, 0)->nice = (int32_t)template_nice;
+	conf_build_pool(b, 0)->nice_given = template_nice > 0;
+	name_pool(b, 1, "web");
+	of = conf_build_pool(b, 0)->name;
+	conf_build_pool(b, 1)->workers = 2;
+	conf_build_pool(b, 1)->template = of;
+	conf_build_pool(b, 1)->command = (struct conf_list){ 0 };
+}
+
+static void warm(const char *name)
+{
+	fake_advance(1000);
+	fake_exec(worker(name));
+	worker_on_ready(worker(name));
+	fake_turn();
+}
+
+static void forked(const char *name, const char *template)
+{
+	const struct worker *w = worker(name);
+
+	assert_state(name, WORKER_STARTING);
+	assert_int_equal(fake_slots[w->slot].from, worker(template)->slot);
+	running(name);
+}
+
+static void start_with_template(void)
+{
+	template_nice = 0;
+	start_crew(2, template_and_two);
+	warm("t-1");
+	forked("web-1", "t-1");
+	forked("web-2", "t-1");
+}
+
+static void forked_when_it_is_warm(void **state)
+{
+	char why[128];
+
+	(void)state;
+	template_nice = 0;
+	start_crew(2, template_and_two);
+	assert_state("t-1", WORKER_STARTING);
+	assert_state("web-1", WORKER_STOPPED);
+	assert_string_equal(worker_why(worker("web-1"), why, sizeof(why)),
+			    "waits for template t, which is not warm");
+	assert_false(worker_is_settled(worker("web-1")));
+	warm("t-1");
+	forked("web-1", "t-1");
+	forked("web-2", "t-1");
+	assert_int_equal(fake_slots[worker("t-1")->slot].spawns, 1);
+}
+
+static void template_dies(void **state)
+{
+	(void)state;
+	start_with_template();
+	fake_killed(worker("t-1"), SIGKILL);
+	assert_state("web-1", WORKER_RUNNING);
+	fake_killed(worker("web-1"), SIGKILL);
+	fake_advance(SEC);
+	assert_state("web-1", WORKER_STOPPED); /* it waits */
+	assert_int_equal(worker("web-1")->restarts, 1);
+	warm("t-1");
+	forked("web-1", "t-1");
+	assert_int_equal(fake_slots[worker("web-2")->slot].spawns, 1);
+}
+
+/* While it forks: that is not held against who was to be forked. */
+static void template_dies_while_it_forks(void **state)
+{
+	struct child_end end = { .step = WIRE_STEP_TEMPLATE, .err = ECONNRESET };
+	struct worker *w;
+
+	(void)state;
+	template_nice = 0;
+	start_crew(2, template_and_two);
+	warm("t-1");
+	w = worker("web-1");
+	fake_killed(worker("t-1"), SIGKILL);
+	fake_slots[w->slot].alive = false;
+	worker_on_ended(w, &end);
+	fake_turn();
+	assert_state("web-1", WORKER_STOPPED);
+	assert_int_equal(w->restarts, 0);
+	fake_advance(SEC);
+	warm("t-1");
+	forked("web-1", "t-1");
+}
+
+static void template_is_given_up(void **state)
+{
+	char why[256];
+
+	(void)state;
+	template_nice = 0;
+	start_crew(2, template_and_two);
+	fake_exec(worker("t-1"));
+	fake_exit(worker("t-1"), 3);
+	fake_advance(SEC);
+	fake_exec(worker("t-1"));
+	fake_exit(worker("t-1"), 3);
+	assert_state("t-1", WORKER_FAILED);
+	assert_state("web-1", WORKER_FAILED);
+	assert_state("web-2", WORKER_FAILED);
+	assert_string_equal(worker_why(worker("web-2"), why, sizeof(why)),
+			    "template t has failed: exited 3");
+	worker_start(worker("t-1"));
+	warm("t-1");
+	forked("web-1", "t-1");
+	forked("web-2", "t-1");
+}
+
+static void refused_for_good(void **state)
+{
+	char why[256];
+
+	(void)state;
+	template_nice = 0;
+	start_crew(2, template_and_two);
+	fake_exec(worker("t-1"));
+	worker_refuse(worker("t-1"), WORKER_BLAME_THREADS);
+	fake_killed(worker("t-1"), SIGKILL);
+	assert_state("t-1", WORKER_FAILED);
+	assert_int_equal(worker("t-1")->restarts, 0);
+	assert_non_null(strstr(worker_why(worker("t-1"), why, sizeof(why)), "more than one thread"));
+	assert_state("web-1", WORKER_FAILED);
+}
+
+/* It forks nothing: both are ended, and made anew. */
+static void template_hangs(void **state)
+{
+	(void)state;
+	template_nice = 0;
+	start_crew(2, template_and_two);
+	warm("t-1");
+	assert_state("web-1", WORKER_STARTING);
+	fake_advance(30 * SEC);
+	assert_state("web-1", WORKER_STOPPING);
+	assert_state("t-1", WORKER_STOPPING);
+	assert_int_equal(fake_slots[worker("t-1")->slot].last_signal, SIGKILL);
+}
+
+static void by_generations(void **state)
+{
+	(void)state;
+	start_with_template();
+	pool_renew(crew_pool("t"));
+	fake_turn();
+	assert_state("t-1", WORKER_RUNNING);
+	assert_state("t-2", WORKER_STARTING);
+	assert_int_equal(pool_renewed(crew_pool("t")), 0);
+	warm("t-2");
+	assert_int_equal(pool_renewed(crew_pool("t")), 1);
+	assert_state("t-1", WORKER_STOPPING);
+	assert_state("web-1", WORKER_STOPPING); /* one after the other */
+	assert_state("web-2", WORKER_RUNNING);
+	fake_exit(worker("web-1"), 0);
+	forked("web-1", "t-2");
+	assert_state("web-2", WORKER_STOPPING);
+	fake_exit(worker("web-2"), 0);
+	forked("web-2", "t-2");
+	fake_exit(worker("t-1"), 0);
+	assert_state("t-1", WORKER_STOPPED);
+	take_over_with(2, template_and_two);
+	assert_state("t-2", WORKER_RUNNING);
+	fake_advance(SEC);
+	assert_state("web-1", WORKER_RUNNING);
+	assert_null(fake_slots[worker("t-1")->slot].alive ? worker("t-1") : NULL);
+	pool_renew(crew_pool("t"));
+	fake_turn();
+	warm("t-1");
+	fake_exit(worker("t-2"), 0);
+	assert_null(crew_worker("t-2"));
+}
+
+static void generation_fails(void **state)
+{
+	(void)state;
+	start_with_template();
+	template_nice = 5;
+	reload_to(2, template_and_two);
+	fake_turn();
+	for (int i = 0; i < 2; i++) {
+		fake_exec(worker("t-2"));
+		fake_exit(worker("t-2"), 1);
+		fake_advance(SEC);
+	}
+	assert_state("t-2", WORKER_FAILED);
+	assert_int_equal(pool_renewed(crew_pool("t")), -1);
+	fake_advance(100 * SEC);
+	assert_state("t-1", WORKER_RUNNING);
+	assert_state("web-1", WORKER_RUNNING);
+	fake_killed(worker("web-1"), SIGKILL);
+	fake_advance(SEC);
+	forked("web-1", "t-1");
+	pool_renew(crew_pool("t")); /* by hand it is tried again */
+	fake_turn();
+	warm("t-2");
+	assert_state("t-1", WORKER_STOPPING);
 }
 
 #define T(f) cmocka_unit_test(f)
@@ -782,6 +1004,14 @@ int main(void)
 		T(changed_one_after_the_other),
 		T(removed_is_drained_and_may_come_back),
 		T(failed_is_tried_again),
+		T(forked_when_it_is_warm),
+		T(template_dies),
+		T(template_dies_while_it_forks),
+		T(template_is_given_up),
+		T(refused_for_good),
+		T(template_hangs),
+		T(by_generations),
+		T(generation_fails),
 		T(runs),
 		T(nothing_is_noticed),
 	};
