@@ -242,7 +242,8 @@ def test_options_of_crewctl_behind_the_verb(crewd):
 
 
 def test_json_is_one_document(crewd):
-    crewd.start(POOLS + 'pool "none" { command = {"true"} workers = 0 }')
+    crewd.start(POOLS + """pool "none" { command = {"true"} workers = 0 }
+        pool "jobs" { command = {"sleep"} tasks = "exec" }""")
     crewd.wait_state("once-1", "exited")
     crewd.ctl("terminate", "idle")
     ends = json.loads(crewd.ctl("--json", "join", "once", "idle", "none").stdout)["workers"]
@@ -254,8 +255,15 @@ def test_json_is_one_document(crewd):
     assert json.loads(crewd.ctl("--json", "run", "--name", "r", "true").stdout)["name"] == "r"
     crewd.ctl("join", "r")
     for args in (["start", "idle"], ["signal", "CONT", "idle"], ["restart", "idle", "web-1"], ["terminate", "idle"],
-                 ["kill", "web-2"], ["scale", "idle", "2"], ["forget", "r"]):
+                 ["kill", "web-2"], ["scale", "idle", "2"], ["forget", "r"], ["close", "jobs"],
+                 ["queue", "create", "q"], ["queue", "put", "q", "1"], ["queue", "task-done", "q"],
+                 ["queue", "join", "q"], ["queue", "delete", "q"]):
         assert json.loads(crewd.ctl("--json", *args).stdout) == {}, args
+    assert json.loads(crewd.ctl("--json", "join", "jobs").stdout)["workers"] == []
+    crewd.ctl("start", "jobs")
+    assert crewd.ctl("--json", "join", "jobs", code=1).stdout == ""
+    task = crewd.ctl("apply-async", "jobs", "1000").stdout.strip()
+    assert json.loads(crewd.ctl("--json", "cancel", task).stdout) == {}
     for args in (["status", "nobody"], ["join", "nobody", "nobody"], ["start", "nobody"], ["logs", "nobody"]):
         assert crewd.ctl("--json", *args, code=4).stdout == ""
     assert json.loads(crewd.ctl("--json", "shutdown").stdout) == {}
