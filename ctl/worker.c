@@ -26,14 +26,17 @@ static enum table_colour colour_of(const char *state)
 static const char *last_exit(const struct json_t *w, char *buf, size_t size)
 {
 	const char *why = json_get_string(w, "why");
+	char end[64] = "";
 	int64_t number;
 
 	if (json_get_int(w, "exitcode", &number))
-		snprintf(buf, size, "exited %lld", (long long)number);
+		snprintf(end, sizeof(end), "exited %lld", (long long)number);
 	else if (json_get_int(w, "signal", &number))
-		snprintf(buf, size, "killed by %s", text_signal_name((int)number));
-	else if (why && *why)
+		snprintf(end, sizeof(end), "killed by %s", text_signal_name((int)number));
+	if (why && *why && strncmp(why, end, strlen(end)) == 0) /* the same, and perhaps more */
 		snprintf(buf, size, "%s", why);
+	else if (*end)
+		snprintf(buf, size, "%s", end);
 	return buf;
 }
 

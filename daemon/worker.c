@@ -135,6 +135,11 @@ char *worker_why(const struct worker *w, char *buf, size_t size)
 		why_waiting(w, buf, size);
 	else if (w->has_end && w->state != WORKER_RUNNING)
 		worker_describe_end(w, &w->end, buf, size);
+	if (buf[0] && w->fault && !w->fresh && !w->end.step && !worker_is_alive(w)) {
+		size_t len = strlen(buf);
+
+		snprintf(buf + len, size - len, ": %s", w->fault);
+	}
 	return buf;
 }
 
@@ -287,6 +292,7 @@ static void begin_process(struct worker *w)
 	timer_off(w);
 	set_fresh(w, false);
 	w->start_again = w->failing = w->forced = w->signalled = false;
+	w->fault = NULL;
 	w->unready = d->ready == CONF_READY_NOTIFY;
 	w->process_hash = w->pool->process_hash;
 	w->started = loop_now();
@@ -431,6 +437,8 @@ static void stop_waiting(struct worker *w)
 static void stop_with(struct worker *w, int sig, bool all)
 {
 	w->start_again = w->failing = false;
+	if (worker_is_alive(w))
+		w->fault = NULL;
 	w->off = worker_is_per_task(w);
 	switch (w->state) {
 	case WORKER_STARTING:
@@ -521,10 +529,12 @@ static void on_timer(void *arg)
 	w->due = 0;
 	switch (w->state) {
 	case WORKER_STARTING:
-		fail_slowly(w, "not ready within its start-timeout", SIGKILL);
+		w->fault = "not ready within its start-timeout";
+		fail_slowly(w, w->fault, SIGKILL);
 		break;
 	case WORKER_RUNNING:
-		fail_slowly(w, "silent for longer than its watchdog allows", SIGABRT);
+		w->fault = "silent for longer than its watchdog allows";
+		fail_slowly(w, w->fault, SIGABRT);
 		break;
 	case WORKER_STOPPING:
 		if (!w->forced)

@@ -76,6 +76,7 @@ struct worker {
 	bool leaving;	       /* to be dropped from the table when gone */
 	bool unready;	       /* starting: READY=1 has not come */
 	bool failing;	       /* stopping because of a time-out: its end counts as a failure */
+	const char *fault; /* the time-out its last process was ended for; NULL: none, or forgotten */
 	bool forced;	       /* SIGKILL has been sent */
 	bool signalled;	       /* stopping: the signal has been given to the keeper */
 	unsigned failures;     /* delays in a row, for the back-off */
@@ -106,7 +107,7 @@ bool worker_is_settled(const struct worker *w);
 /* Up as far as anyone waits for it: running, or exited with success. */
 bool worker_is_up(const struct worker *w);
 /* Why it is not running, in words: "cannot run /x: No such file or directory", "exited 3", "killed
- * by SIGKILL", "not ready within 30s", "". Written to buf, returned. */
+ * by SIGKILL", "killed by SIGKILL: not ready within its start-timeout", "". Written to buf, returned. */
 char *worker_why(const struct worker *w, char *buf, size_t size);
 /* The same of one end. */
 char *worker_describe_end(const struct worker *w, const struct child_end *end, char *buf,
