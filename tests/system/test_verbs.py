@@ -241,6 +241,17 @@ def test_options_of_crewctl_behind_the_verb(crewd):
         assert (p.returncode, p.stdout) == (3, "dead\n"), p
 
 
+def test_status_of_several_shows_those_that_are_there(crewd):
+    crewd.start(POOLS)
+    shown = crewd.ctl("status", "nobody", "web-1", "no-*", "idle", code=4)
+    assert [line.split()[0] for line in shown.stdout.splitlines()[1:]] == ["web-1", "idle-1"]
+    assert shown.stderr == "crewctl: no such worker: nobody\ncrewctl: no such worker: no-*\n"
+    document = json.loads(crewd.ctl("--json", "status", "web-1", "nobody", code=4).stdout)
+    assert [w["name"] for w in document["workers"]] == ["web-1"]
+    assert crewd.ctl("--json", "status", "nobody", "nobody", code=4).stdout == ""
+    assert len(crewd.ctl("status", "idle", "idle-1", code=None).stdout.splitlines()) == 2  # each once
+
+
 def test_json_is_one_document(crewd):
     crewd.start(POOLS + """pool "none" { command = {"true"} workers = 0 }
         pool "jobs" { command = {"sleep"} tasks = "exec" }""")
