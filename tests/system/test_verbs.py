@@ -280,6 +280,16 @@ def test_json_is_one_document(crewd):
     assert json.loads(crewd.ctl("--json", "shutdown").stdout) == {}
 
 
+def test_join_of_a_glob_of_pools_with_tasks(crewd):
+    crewd.start(POOLS + """pool "jobs" { command = {"cat"} tasks = "lines" }
+        pool "joy" { command = {"cat"} tasks = "lines" }""")
+    crewd.ctl("close", "jobs")
+    assert crewd.ctl("join", "jo*", "idle", code=1).stderr == "crewctl: joy is open: close or terminate it first\n"
+    crewd.ctl("join", "--timeout", "0", "joy-*", code=124)  # workers
+    crewd.ctl("close", "joy")
+    assert sorted(line.split()[0] for line in crewd.ctl("join", "jo*").stdout.splitlines()) == ["jobs-1", "joy-1"]
+
+
 def test_json_of_a_stream_is_an_object_a_line(crewd):
     crewd.start('pool "p" { command = {"sh", "-c", "echo one; echo two; exec sleep 1000"} }')
     until(lambda: "two" in crewd.ctl("logs", "p").stdout)
