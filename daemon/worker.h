@@ -76,7 +76,7 @@ struct worker {
 	bool leaving;	       /* to be dropped from the table when gone */
 	bool unready;	       /* starting: READY=1 has not come */
 	bool failing;	       /* stopping because of a time-out: its end counts as a failure */
-	const char *fault; /* the time-out its last process was ended for; NULL: none, or forgotten */
+	const char *fault;     /* the time-out its last process was ended for, or NULL */
 	bool forced;	       /* SIGKILL has been sent */
 	bool signalled;	       /* stopping: the signal has been given to the keeper */
 	unsigned failures;     /* delays in a row, for the back-off */

@@ -298,7 +298,8 @@ static void test_inherited_task_keys(void **state)
 		  "pool b { inherits = a\n workers = 1 }",
 		  "t.conf:5: pool \"b\": min-workers (2) must not be more than workers (1)\n" },
 		/* it would change nothing, and is only warned of: here, beside an error */
-		{ "pool a {\n" C "tasks = exec }\npool b { inherits = a\nprefetch = 2 }\nsocket = s",
+		{ "pool a {\n" C
+		  "tasks = exec }\npool b { inherits = a\nprefetch = 2 }\nsocket = s",
 		  "t.conf:6: socket = \"s\": must be an absolute path, one that begins with /\n"
 		  "t.conf:5: warning: pool \"b\": prefetch has no effect: " EACH "\n" },
 	};
