@@ -48,20 +48,28 @@ static int print_result(const struct ctl *ctl, const struct json_t *task)
 	return ctl_finish(0);
 }
 
+/* What became of the worker is handed on as what became of a task's own process is. */
+static int status_of_worker(const struct message_reply *reply, int code)
+{
+	int64_t number;
+
+	if (strcmp(reply->error, crew_error_name(CREW_ERROR_WORKER_DIED)) != 0)
+		return code;
+	if (json_get_int(reply->params, "signal", &number) && number > 0 && number < 128)
+		return 128 + (int)number;
+	if (json_get_int(reply->params, "exitcode", &number) && number > 0 && number < 256)
+		return (int)number;
+	return code;
+}
+
 /* A task whose worker died, or whose time is over, comes as that error. */
 static int told_by_error(const struct ctl *ctl, const struct message_reply *reply)
 {
 	const struct json_t *task = json_get(reply->params, "task");
-	int64_t signal;
-	int code;
 
 	if (json_kind(task) == '{')
 		print_result(ctl, task);
-	code = ctl_report(reply);
-	if (strcmp(reply->error, crew_error_name(CREW_ERROR_WORKER_DIED)) == 0 &&
-	    json_get_int(reply->params, "signal", &signal) && signal > 0 && signal < 128)
-		return 128 + (int)signal;
-	return code;
+	return status_of_worker(reply, ctl_report(reply));
 }
 
 static int told_by_task(const struct ctl *ctl, const struct message_reply *reply)

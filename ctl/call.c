@@ -222,6 +222,8 @@ static const struct {
 	  .format = "%s: its worker died",
 	  .keys = { "id" },
 	  .why = true },
+	{ .error = "io.crewd.Pool.TooBig", .format = "task %s", .keys = { "id" }, .why = true },
+	{ .error = "io.crewd.Pool.BadAnswer", .format = "task %s", .keys = { "id" }, .why = true },
 	{ .error = "io.crewd.Pool.Lost",
 	  .format = "%s was accepted by a manager that is no more; nobody knows what became of it",
 	  .keys = { "id" } },

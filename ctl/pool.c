@@ -30,6 +30,20 @@ const char *pools_tasks(const struct message_reply *pools, const char *name)
 	return NULL;
 }
 
+const char *pools_open(const struct message_reply *pools, const char *glob)
+{
+	struct json_t *list = json_get(pools->params, "pools");
+
+	for (size_t i = 0; i < json_count(list); i++) {
+		const char *name = json_get_string(json_at(list, i), "name"),
+			   *gate = json_get_string(json_at(list, i), "gate");
+
+		if (name && gate && strcmp(gate, "open") == 0 && fnmatch(glob, name, 0) == 0)
+			return name;
+	}
+	return NULL;
+}
+
 int pool_join(const struct ctl *ctl, const char *name, int64_t deadline)
 {
 	struct message_reply reply;

@@ -143,7 +143,8 @@ int task_signal(const struct json_t *task)
 
 int task_status(const struct json_t *task)
 {
-	const char *name = json_get_string(json_get(task, "error"), "name");
+	const struct json_t *error = json_get(task, "error");
+	const char *name = json_get_string(error, "name");
 	int64_t number;
 
 	if (task_succeeded(task))
@@ -154,6 +155,8 @@ int task_status(const struct json_t *task)
 		return CREW_EXIT_TIME_OVER;
 	if (task_signal(task))
 		return 128 + task_signal(task);
+	if (json_get_int(error, "exitcode", &number) && number > 0 && number < 256)
+		return (int)number; /* that of its worker */
 	return name ? crew_error_exit(name) : CREW_EXIT_FAILED;
 }
 

@@ -191,24 +191,38 @@ static int join_one(struct ctl *ctl, const char *name, int64_t deadline, bool *b
 	return ctl_finish(0);
 }
 
+/* A glob of pools that have tasks is an error where one of those pools would be. */
+static int join_any(struct ctl *ctl, const struct message_reply *pools, const char *name,
+		    int64_t deadline, bool *begun)
+{
+	const char *open = strpbrk(name, "*?[") ? pools_open(pools, name) : NULL;
+
+	if (!open)
+		return join_one(ctl, name, deadline, begun);
+	ctl_error("%s is open: close or terminate it first", open);
+	return CREW_EXIT_FAILED;
+}
+
 int ctl_join(struct ctl *ctl)
 {
 	int64_t deadline = ctl->timeout < 0 ? INT64_MAX : clock_now() + ctl->timeout;
 	struct message_reply pools;
-	bool begun = false;
+	bool begun = false, several = ctl->count > 1;
 	int code = pools_get(ctl, &pools);
 
 	if (code)
 		return code;
 	for (int i = 0; i < ctl->count; i++) {
 		const char *name = ctl->args[i];
-		int r = pools_tasks(&pools, name) ? pool_join(ctl, name, deadline)
-						  : join_one(ctl, name, deadline, &begun);
+		bool tasks = pools_tasks(&pools, name) != NULL;
+		int r = tasks ? pool_join(ctl, name, deadline)
+			      : join_any(ctl, &pools, name, deadline, &begun);
 
+		several |= tasks;
 		code = code ? code : r;
 	}
 	message_reply_free(&pools);
-	if (ctl->json && ctl->count > 1 && (begun || code == 0))
+	if (ctl->json && several && (begun || code == 0))
 		puts(begun ? "]}" : JOINED_HEAD "]}");
 	return code;
 }

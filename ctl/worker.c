@@ -26,14 +26,17 @@ static enum table_colour colour_of(const char *state)
 static const char *last_exit(const struct json_t *w, char *buf, size_t size)
 {
 	const char *why = json_get_string(w, "why");
+	char end[64] = "";
 	int64_t number;
 
 	if (json_get_int(w, "exitcode", &number))
-		snprintf(buf, size, "exited %lld", (long long)number);
+		snprintf(end, sizeof(end), "exited %lld", (long long)number);
 	else if (json_get_int(w, "signal", &number))
-		snprintf(buf, size, "killed by %s", text_signal_name((int)number));
-	else if (why && *why)
+		snprintf(end, sizeof(end), "killed by %s", text_signal_name((int)number));
+	if (why && *why && strncmp(why, end, strlen(end)) == 0) /* the same, and perhaps more */
 		snprintf(buf, size, "%s", why);
+	else if (*end)
+		snprintf(buf, size, "%s", end);
 	return buf;
 }
 
@@ -95,7 +98,32 @@ static void list_params(const struct ctl *ctl, struct params_out *p)
 	jw_end_array(&p->json);
 }
 
-int ctl_status(struct ctl *ctl)
+/* Of several names those that mean something: the others are told, and hold nothing up. Exit code of the first. */
+static int keep_known(struct ctl *ctl)
+{
+	int code = 0, kept = 0;
+
+	for (int i = 0; i < ctl->count; i++) {
+		struct message_reply reply;
+		struct params_out p;
+		int r;
+
+		ctl_params(&p);
+		ctl_param_string(&p, "name", ctl->args[i]);
+		r = ctl_call(ctl, "io.crewd.Worker.IsAlive", &p, true, &reply);
+		if (r == 0) {
+			message_reply_free(&reply);
+			ctl->args[kept++] = ctl->args[i];
+		} else if (r != CREW_EXIT_NO_SUCH) {
+			return r;
+		}
+		code = code ? code : r;
+	}
+	ctl->count = kept;
+	return code;
+}
+
+static int list_status(struct ctl *ctl)
 {
 	static const char *const heads[] = { "NAME",	 "STATE",     "PID",   "UPTIME",
 					     "RESTARTS", "LAST EXIT", "MEMORY" };
@@ -113,6 +141,16 @@ int ctl_status(struct ctl *ctl)
 		table_print(s.table, 1u << 2 | 1u << 4 | 1u << 6);
 	table_free(s.table);
 	return r ? r : ctl->count && (s.any_dead || !s.any) ? CREW_EXIT_NOT_ALIVE : CREW_EXIT_OK;
+}
+
+int ctl_status(struct ctl *ctl)
+{
+	int unknown = ctl->count > 1 ? keep_known(ctl) : 0, r;
+
+	if (unknown && (unknown != CREW_EXIT_NO_SUCH || !ctl->count))
+		return unknown;
+	r = list_status(ctl);
+	return unknown ? unknown : r;
 }
 
 /* ---- short ones ------------------------------------------------------------------------------- */

@@ -192,8 +192,14 @@ static const char *why_not(const struct conf_key *key, enum conf_tasks tasks)
 	       "remove it, or take \"lines\" or \"jsonrpc\"";
 }
 
+/* A process for each task: how many there are, and when one is replaced, follows from that. */
+static bool goes_without_saying(const struct conf_key *key, enum conf_tasks tasks)
+{
+	return tasks == CONF_TASKS_EXEC && !conf_key_applies(key, tasks);
+}
+
 /* A key that this kind of pool has no use for: inherited, it is silently the default; written in the
- * pool itself it is a mistake, unless it says what is so anyway. */
+ * pool itself it is a mistake, unless it says what is so anyway, or nothing would be otherwise. */
 static void check_use(struct conf_source *src, struct conf_build *b, uint32_t i,
 		      const struct conf_key *key)
 {
@@ -210,8 +216,14 @@ static void check_use(struct conf_source *src, struct conf_build *b, uint32_t i,
 	if (!given->line || given->inherited ||
 	    (applies && memcmp(&was, conf_build_pool(b, i), sizeof(was)) == 0))
 		return;
-	conf_errors_add(src->errors, given->file, given->line, "pool \"%s\": %s = \"%.64s\": %s",
-			p->name, key->name, given->values.items[0], why_not(key, was.tasks));
+	if (goes_without_saying(key, was.tasks))
+		conf_errors_warn(src->errors, given->file, given->line,
+				 "pool \"%s\": %s has no effect: %s", p->name, key->name,
+				 why_not(key, was.tasks));
+	else
+		conf_errors_add(src->errors, given->file, given->line,
+				"pool \"%s\": %s = \"%.64s\": %s", p->name, key->name,
+				given->values.items[0], why_not(key, was.tasks));
 }
 
 static void check_least(struct conf_source *src, const struct conf_entry *p,

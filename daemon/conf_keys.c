@@ -369,7 +369,8 @@ const struct conf_key conf_global_keys[CONF_GLOBAL_KEYS] = {
 	[CONF_KEY_SOCKET] = { .name = "socket",
 			      .type = CONF_TYPE_PATH,
 			      .class = CONF_DAEMON,
-			      .offset = AT(socket) },
+			      .offset = AT(socket),
+			      .max = CREW_SOCKET_PATH_MAX },
 	[CONF_KEY_SOCKET_MODE] = { .name = "socket-mode",
 				   .type = CONF_TYPE_OCTAL,
 				   .class = CONF_DAEMON,
@@ -434,7 +435,7 @@ const char *conf_key_like(const struct conf_key *keys, unsigned count, const cha
 		return NULL;
 	for (unsigned i = 0; i < count; i++) {
 		unsigned d = distance(name, keys[i].name);
-		if (d < nearest && d < strlen(name)) {
+		if (d < nearest && 2 * d < strlen(name)) { /* more is like it than not */
 			nearest = d;
 			best = keys[i].name;
 		}

@@ -11,7 +11,7 @@
 /* How a value is written, and which field it fills (conf_value.c reads, conf_show.c writes). */
 enum conf_type {
 	CONF_TYPE_TEXT,	       /* conf_off: any string but "" */
-	CONF_TYPE_PATH,	       /* conf_off: absolute */
+	CONF_TYPE_PATH,	       /* conf_off: absolute, of at most max characters, 0: any number */
 	CONF_TYPE_COMMAND,     /* struct conf_list: at least one string */
 	CONF_TYPE_ENVIRONMENT, /* struct conf_list: KEY=VALUE, no KEY twice */
 	CONF_TYPE_NAMES,       /* struct conf_list: names of pools */

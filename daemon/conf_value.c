@@ -79,6 +79,8 @@ static bool set_path(const struct setting *s)
 
 	if (*v != '/')
 		return bad(s, v, "must be an absolute path, one that begins with /");
+	if (s->key->max && strlen(v) > (size_t)s->key->max)
+		return bad(s, v, "must have at most %d characters", (int)s->key->max);
 	return put_text(s, v);
 }
 

@@ -27,13 +27,15 @@ struct durable {
 	struct list gone, settled;
 	struct loop_task note;
 	bool clogged;	   /* the journal takes no more for now */
-	struct list moved; /* struct move: items of others that are dead letters here, by ticket */
+	struct list late;  /* dead letters that the journal has no room for yet; they are among `m.coming` */
+	struct list moved; /* struct move: items of others that are dead letters here */
 };
 
 /* A dead letter: it stays with the queue from where it comes until it is on disk where it goes. */
 struct move {
 	struct list link;
 	struct durable *from;
+	const struct queue_item *late; /* where it goes it is one of those: no ticket yet */
 	uint64_t id, ticket;
 };
 
@@ -147,6 +149,20 @@ static void end_moves(struct durable *to, uint64_t upto)
 	}
 }
 
+/* The items among them that were late have their tickets now. */
+static void item_written(struct durable *to, const struct queue_item *item)
+{
+	list_foreach(e, n, &to->moved)
+	{
+		struct move *m = list_entry(e, struct move, link);
+
+		if (m->late != item)
+			continue;
+		m->late = NULL;
+		m->ticket = item->ticket;
+	}
+}
+
 /* Nothing more will be told of these: they are found in both places after the next start. */
 static void forget_moves(struct durable *to)
 {
@@ -187,8 +203,60 @@ static void moved(struct queue *q, struct queue_item *item, const struct queue *
 		end_move(m);
 		return;
 	}
-	m->ticket = journal_last(to->journal);
+	if (list_empty(&to->late)) {
+		m->ticket = journal_last(to->journal);
+	} else {
+		m->late = list_entry(to->late.prev, struct queue_item, link);
+		m->ticket = UINT64_MAX;
+	}
 	list_append(&to->moved, &m->link);
+}
+
+/* An item that may come: to the disk, and to be got when it is there. */
+static bool write_down(struct durable *d, struct queue_item *item)
+{
+	uint64_t id = journal_next_id(d->journal);
+	int64_t ticket = journal_put(d->journal, id, item->text, item->len);
+
+	if (ticket < 0)
+		return false;
+	item->id = id;
+	item->ticket = (uint64_t)ticket;
+	list_remove(&item->link);
+	list_append(&d->coming, &item->link);
+	d->m.coming++;
+	return true;
+}
+
+/* What the disk is too full for stays late. */
+static void write_late(struct durable *d)
+{
+	while (!list_empty(&d->late)) {
+		struct queue_item *item = list_entry(d->late.next, struct queue_item, link);
+
+		if (!write_down(d, item))
+			return;
+		d->m.coming--; /* it was one before */
+		item_written(d, item);
+	}
+}
+
+/* The journal may be as yet without room, or hold as much as may wait: no reason to refuse a dead letter, which
+ * has nowhere else to go. */
+static bool take(struct queue *q, struct queue_item *item)
+{
+	struct durable *d = q->impl;
+
+	if (!d->journal || d->trouble)
+		return false;
+	if (!list_empty(&d->late) || !write_down(d, item)) {
+		if (list_empty(&d->late) && errno != ENOBUFS)
+			return false;
+		list_append(&d->late, &item->link);
+		d->m.coming++;
+	}
+	queue_memory_enter(&d->m, item);
+	return true;
 }
 
 /* ---- what the journal says --------------------------------------------------------------------- */
@@ -251,6 +319,7 @@ static void on_room(void *arg)
 {
 	struct durable *d = arg;
 
+	write_late(d);
 	note_settled(d);
 	if (d->queue)
 		queue_stirred(d->queue);
@@ -258,6 +327,10 @@ static void on_room(void *arg)
 
 static void drop_coming(struct durable *d)
 {
+	struct list *late;
+
+	while ((late = list_pop(&d->late)))
+		list_append(&d->coming, late);
 	list_foreach(e, n, &d->coming)
 		queue_memory_leave(&d->m, list_entry(e, struct queue_item, link));
 	queue_items_free(&d->coming);
@@ -339,6 +412,7 @@ static int create(struct queue *q)
 		return -1;
 	queue_memory_init(&d->m);
 	list_init(&d->coming);
+	list_init(&d->late);
 	list_init(&d->gone);
 	list_init(&d->settled);
 	list_init(&d->moved);
@@ -421,22 +495,6 @@ static enum queue_error refusal(const struct durable *d, struct queue_request *r
 	}
 }
 
-/* An item that may come: to the disk, and to be got when it is there. */
-static bool write_down(struct durable *d, struct queue_item *item)
-{
-	uint64_t id = journal_next_id(d->journal);
-	int64_t ticket = journal_put(d->journal, id, item->text, item->len);
-
-	if (ticket < 0)
-		return false;
-	item->id = id;
-	item->ticket = (uint64_t)ticket;
-	list_remove(&item->link);
-	list_append(&d->coming, &item->link);
-	d->m.coming++;
-	return true;
-}
-
 static enum queue_error put_one(struct queue *q, struct queue_request *r)
 {
 	struct durable *d = q->impl;
@@ -517,16 +575,6 @@ static void ack(struct queue *q, struct queue_item *item)
 	mark->id = item->id;
 	list_append(&d->settled, &mark->link);
 	note_settled(d);
-}
-
-static bool take(struct queue *q, struct queue_item *item)
-{
-	struct durable *d = q->impl;
-
-	if (!d->journal || d->trouble || !write_down(d, item))
-		return false;
-	queue_memory_enter(&d->m, item);
-	return true;
 }
 
 const struct queue_kind queue_durable = {

@@ -63,9 +63,11 @@ static const char *read_net(const char *rest, struct redis_where *where)
 		return "must be without user and password: there are the keys user and "
 		       "password-file";
 	rest = read_host(rest, where);
+	if (rest && strcmp(where->host, "localhost") == 0) /* a name that needs no looking up */
+		strcpy(where->host, "127.0.0.1");
 	if (!rest || !is_address(where->host))
-		return "must be redis://HOST:PORT/DB, HOST a numeric address: names are not looked "
-		       "up";
+		return "must be redis://HOST:PORT/DB, HOST a numeric address or localhost: names "
+		       "are not looked up";
 	if (*rest == ':') {
 		len = strcspn(++rest, "/");
 		if (len == 0 || len >= sizeof(port))

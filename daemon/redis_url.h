@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* redis://HOST:PORT/DB or unix:///PATH?db=DB. */
+/* redis://HOST:PORT/DB or unix:///PATH?db=DB; HOST may be localhost, which is 127.0.0.1. */
 struct redis_where {
 	char host[46];	/* a numeric address; "": a socket */
 	char path[108]; /* of the socket */

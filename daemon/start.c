@@ -145,16 +145,25 @@ void start_read_done(const siginfo_t *si)
 		close(k.reader.block);
 }
 
+/* As log_line() would: but lines of the file's own form, that nothing is cut from or put before otherwise. */
 static void print_text(int fd)
 {
-	char part[4096];
-	off_t at = 0;
-	ssize_t n;
+	int own = lseek(fd, 0, SEEK_SET) == 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+	FILE *text = own >= 0 ? fdopen(own, "r") : NULL;
+	char *line = NULL;
+	size_t size = 0;
 
-	while ((n = pread(fd, part, sizeof(part), at)) > 0) {
-		fwrite(part, 1, (size_t)n, stderr);
-		at += n;
+	while (text && getline(&line, &size, text) > 0) {
+		if (log_is_journal())
+			fprintf(stderr, "<%d>",
+				strstr(line, ": warning: ") ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR);
+		fputs(line, stderr);
 	}
+	free(line);
+	if (text)
+		fclose(text);
+	else if (own >= 0)
+		close(own);
 }
 
 /* Only at start, when there is nothing yet that waiting could hold up. */

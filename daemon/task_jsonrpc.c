@@ -24,10 +24,11 @@ static int compose(const struct task_request *r, struct buf *out)
 	json.comma = true;
 	jw_key(&json, "method");
 	jw_string(&json, r->method);
-	if (r->params) {
-		jw_key(&json, "params");
+	jw_key(&json, "params"); /* always there: a worker need not ask whether it is */
+	if (r->params)
 		jw_raw(&json, r->params, r->params_len);
-	}
+	else
+		jw_raw(&json, "[]", 2);
 	return jw_ok(&json) ? buf_append(out, "}\n", 2) : -1;
 }
 

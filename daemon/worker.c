@@ -135,31 +135,30 @@ char *worker_describe_end(const struct worker *w, const struct child_end *e, cha
 	return buf;
 }
 
+static const char *const blames[] = {
+	[WORKER_BLAME_LATE] = "not ready within its start-timeout",
+	[WORKER_BLAME_SILENT] = "silent for longer than its watchdog allows",
+	[WORKER_BLAME_THREADS] = "it has more than one thread, of which a fork copies only one; "
+				 "start threads in the workers",
+};
+
 char *worker_why(const struct worker *w, char *buf, size_t size)
 {
-	static const char *const blames[] = {
-		[WORKER_BLAME_LATE] = "not ready within its start-timeout: ",
-		[WORKER_BLAME_THREADS] = "it has more than one thread, of which a fork copies only "
-					 "one; start threads in the workers: ",
-	};
-	size_t n = 0;
+	size_t len;
 
 	buf[0] = '\0';
 	if (w->blame == WORKER_BLAME_TEMPLATE) {
 		pool_why_no_template(w->pool, buf, size);
 		return buf;
 	}
-	if (w->blame && !w->fresh && w->has_end && w->state != WORKER_RUNNING)
-		n = (size_t)snprintf(buf, size, "%s", blames[w->blame]);
-	if (n < size) {
-		buf += n;
-		size -= n;
-	}
 	if (w->fresh)
 		why_waiting(w, buf, size);
 	else if (w->has_end && w->state != WORKER_RUNNING)
 		worker_describe_end(w, &w->end, buf, size);
-	return buf - n;
+	len = strlen(buf);
+	if (len && w->blame && !w->fresh && !w->end.step && !worker_is_alive(w))
+		snprintf(buf + len, size - len, ": %s", blames[w->blame]);
+	return buf;
 }
 
 /* The whole story of an end in one line, what comes next included. */
@@ -483,6 +482,8 @@ static void stop_waiting(struct worker *w)
 static void stop_with(struct worker *w, int sig, bool all)
 {
 	w->start_again = w->failing = false;
+	if (worker_is_alive(w))
+		w->blame = WORKER_BLAME_NONE;
 	w->off = worker_is_per_task(w);
 	switch (w->state) {
 	case WORKER_STARTING:
@@ -588,7 +589,7 @@ static void late(struct worker *w)
 	struct worker *template = w->pool->def->template && !w->pid ? pool_template(w->pool) : NULL;
 
 	w->blame = WORKER_BLAME_LATE;
-	fail_slowly(w, "not ready within its start-timeout", SIGKILL);
+	fail_slowly(w, blames[w->blame], SIGKILL);
 	if (template && template->started <= w->started)
 		worker_distrust(template, "has not forked a worker within its start-timeout");
 }
@@ -603,7 +604,8 @@ static void on_timer(void *arg)
 		late(w);
 		break;
 	case WORKER_RUNNING:
-		fail_slowly(w, "silent for longer than its watchdog allows", SIGABRT);
+		w->blame = WORKER_BLAME_SILENT;
+		fail_slowly(w, blames[w->blame], SIGABRT);
 		break;
 	case WORKER_STOPPING:
 		if (!w->forced)

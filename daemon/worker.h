@@ -52,6 +52,7 @@ enum worker_state {
 enum worker_blame {
 	WORKER_BLAME_NONE,
 	WORKER_BLAME_LATE,     /* it was not ready within its start-timeout */
+	WORKER_BLAME_SILENT,   /* it was silent for longer than its watchdog allows */
 	WORKER_BLAME_THREADS,  /* a template, and has more than one thread */
 	WORKER_BLAME_TEMPLATE, /* its template has failed */
 };
@@ -115,7 +116,7 @@ bool worker_is_settled(const struct worker *w);
 /* Up as far as anyone waits for it: running, or exited with success. */
 bool worker_is_up(const struct worker *w);
 /* Why it is not running, in words: "cannot run /x: No such file or directory", "exited 3", "killed
- * by SIGKILL", "not ready within 30s", "". Written to buf, returned. */
+ * by SIGKILL", "killed by SIGKILL: not ready within its start-timeout", "". Written to buf, returned. */
 char *worker_why(const struct worker *w, char *buf, size_t size);
 /* The same of one end. */
 char *worker_describe_end(const struct worker *w, const struct child_end *end, char *buf,

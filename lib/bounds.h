@@ -5,6 +5,7 @@
 #define CREW_NAME_MAX	      64		/* characters of a name, without its NUL */
 #define CREW_MESSAGE_MAX      (1024 * 1024)	/* one call, without its NUL */
 #define CREW_NESTING_MAX      64		/* objects and arrays inside one another */
+#define CREW_SOCKET_PATH_MAX  107		/* characters: what bind(2) takes */
 #define CREW_CONNECTIONS_MAX  1024		/* clients at a time ... */
 #define CREW_CONNECTIONS_KEPT 64		/* ... of which kept for root and crewd's own uid */
 #define CREW_OUTPUT_MAX	      (4 * 1024 * 1024) /* waiting for one client */

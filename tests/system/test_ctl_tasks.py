@@ -76,6 +76,7 @@ def test_json_prints_the_task(fake, verb):
     (failed("exited 3", exitcode=3, result="so far"), 3, "exited 3"),
     (failed("", exitcode=7), 7, "exited 7"),
     (failed("killed by SIGKILL", error={"signal": 9}), 137, "killed by SIGKILL"),
+    (failed("exited 6", name="io.crewd.Pool.WorkerDied", error={"exitcode": 6}), 6, "exited 6"),
     (failed("over", name="io.crewd.Pool.TimedOut", error={"signal": 9}), 124, "over"),
     (failed("more than 1 MiB", name="io.crewd.Pool.TooBig"), 1, "more than 1 MiB"),
     (failed("no\nsuch\tmethod", error={"code": -32601}), 1, "no such method (code -32601)"),
@@ -95,8 +96,11 @@ def test_worker_that_died(fake, verb):
     refuses(fake, "WorkerDied", signal=11, **gone)
     p = fake.ctl(verb, "p", code=139)
     assert p.stdout == "half" and "killed by SIGSEGV" in p.stderr and p.stderr.count("\n") == 1
-    refuses(fake, "WorkerDied", exitcode=0, **gone)
-    fake.ctl(verb, "p", code=1)
+    refuses(fake, "WorkerDied", exitcode=6, **gone)
+    fake.ctl(verb, "p", code=6)
+    for number in (0, 256, -1):  # none that says that it failed
+        refuses(fake, "WorkerDied", exitcode=number, **gone)
+        fake.ctl(verb, "p", code=1)
 
 
 @pytest.mark.parametrize("error,parameters,code,said", [
@@ -104,6 +108,8 @@ def test_worker_that_died(fake, verb):
     ("NoSuchTask", {"id": "t"}, 4, "no such task: t"),
     ("NoSuchPool", {"name": "p", "why": "it has no tasks"}, 4, "no such pool: p: it has no tasks"),
     ("Lost", {"id": "t"}, 1, "nobody knows"),
+    ("TooBig", {"id": "t", "why": "larger", "task": {"id": "t", "error": {}}}, 1, "crewctl: task t: larger\n"),
+    ("BadAnswer", {"id": "t", "why": "not JSON", "task": {"id": "t"}}, 1, "crewctl: task t: not JSON\n"),
     ("Full", {"pool": "p", "why": "backlog"}, 75, "backlog"),
     ("Closed", {"pool": "p", "why": "closed"}, 1, "closed"),
     ("StillRunning", {"pool": "p"}, 1, "p is open: close or terminate it first"),

@@ -134,8 +134,10 @@ def test_ready_notify(crewd):
     """)
     crewd.ctl("start", "n")
     assert crewd.state("n-1") == "running"
-    assert "could not be started" in crewd.ctl("start", "never", code=1).stderr
-    assert crewd.state("never-1") == "failed"
+    why = "killed by SIGKILL: not ready within its start-timeout"
+    assert f"never-1 could not be started: {why}" in crewd.ctl("start", "never", code=1).stderr
+    assert crewd.state("never-1") == "failed" and why in crewd.ctl("status", "never", code=3).stdout
+    assert crewd.ctl("join", "never").stdout == "never-1 killed by SIGKILL\n"
     crewd.ctl("start", "sh")
 
 
@@ -155,7 +157,8 @@ def test_watchdog(crewd):
         pool "mute" {{ command = {{"{WORKERS}/notify.py", "READY=1"}} ready = "notify" watchdog = "300ms"
                        restart = "never" }}
     """)
-    assert crewd.wait_state("mute-1", "failed")["signal"] == signal.SIGABRT
+    mute = crewd.wait_state("mute-1", "failed")
+    assert mute["signal"] == signal.SIGABRT and "silent for longer than its watchdog allows" in mute["why"]
     good = crewd.wait_state("good-1", "running")
     os.kill(good["pid"], signal.SIGSTOP)
     until(lambda: crewd.worker("good-1")["restarts"] > good["restarts"])

@@ -188,6 +188,22 @@ def test_dead_letters_survive(crewd):
     assert (drain(crewd, "lost"), drain(crewd, "d")) == (["poison"], ["good", "more"])
 
 
+def test_more_dead_letters_than_may_wait_for_the_disk(crewd):
+    crewd.start('queue "d" { durable = true dead = "lost" max-deliveries = 1 }\n'
+                'queue "lost" { durable = true }')
+    for n in range(12):
+        put(crewd, "d", f"{n} " + "x" * 900000)
+    with crewd.varlink() as v:
+        for n in range(12):
+            v.call(Q + "Get", name="d", lease=True)
+    until(lambda: row(crewd, "lost")["qsize"] == 12, "all are dead letters")
+    assert row(crewd, "d")["qsize"] == 0
+    end_and_start(crewd)
+    items = [crewd.call(Q + "Get", name="lost", block=False)["item"] for _ in range(12)]
+    assert sorted(int(item.split()[0]) for item in items) == list(range(12))
+    assert row(crewd, "d")["qsize"] == 0
+
+
 # ---- made and deleted -----------------------------------------------------------------------------
 
 

@@ -592,7 +592,7 @@ def test_redis_lies(crewd, redis, says):
 
 
 @pytest.mark.parametrize("more, said", [
-    ("", "needs a url"), ('url = "redis://localhost"', "names are not looked up"), ('url = "http://x"', "must be redis://"),
+    ("", "needs a url"), ('url = "redis://host"', "names are not looked up"), ('url = "http://x"', "must be redis://"),
     ('url = "redis://a@127.0.0.1"', "user and password-file"), ('url = "redis://127.0.0.1:0"', "port from 1 to 65535"),
     ('url = "redis://127.0.0.1/x"', "must be redis://"), ('url = "unix://x"', "must be unix:///PATH"),
     ('url = "unix:///x?y=1"', "only ?db=DB"), ('url = "unix:///x"\nuser = "u"', "needs a password-file"),

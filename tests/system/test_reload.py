@@ -155,6 +155,40 @@ def test_all_errors_in_one_go(crewd):
     assert all(":" in line and line.split(":")[1].isdigit() for line in p.stderr.splitlines() if "crewd.conf" in line)
 
 
+def test_errors_of_the_file_have_priorities_in_the_journal(crewd):
+    crewd.write('pool "e" {\n  tasks = "exec"\n  command = {"/bin/echo"}\n  prefetch = 1\n  nice = 77\n}\n')
+    with open(crewd.log, "wb") as log:
+        of = os.fstat(log.fileno())
+        for option, marks in (([], ["<3>", "<4>"]), (["-t"], [str(crewd.config)] * 2)):
+            log.truncate(0)
+            p = subprocess.run([CREWD, "-c", crewd.config, "-s", crewd.socket, *option], stderr=log, check=False,
+                               env={**os.environ, "JOURNAL_STREAM": f"{of.st_dev}:{of.st_ino}"})
+            log.seek(0)
+            lines = sorted(line for line in crewd.said().splitlines() if 'pool "e"' in line)
+            assert p.returncode == 78 and len(lines) == 2, lines
+            assert [line.startswith(mark) for line, mark in zip(lines, marks)] == [True, True], lines
+            assert "nice" in lines[0] or option, lines
+
+
+def test_keys_without_effect_are_no_errors(crewd):
+    crewd.write('pool "e" {\n  tasks = "exec"\n  command = {"/bin/echo"}\n  workers = 2\n  min-workers = 1\n'
+                '  idle-timeout = "1s"\n  max-tasks-per-worker = 1\n  prefetch = 1\n}\n')
+    p = subprocess.run([CREWD, "-c", crewd.config, "-t"], capture_output=True, text=True, check=False)
+    assert p.returncode == 0, p
+    for key in ("min-workers", "idle-timeout", "max-tasks-per-worker", "prefetch"):
+        assert f'warning: pool "e": {key} has no effect' in p.stderr
+    crewd.start()
+    assert crewd.ctl("apply", "e", "x").stdout == "x\n"
+
+
+def test_socket_that_cannot_be_is_an_error_of_the_file(crewd):
+    crewd.config.write_text(f'state-dir = "{crewd.dir}"\nsocket = "/{"x" * 107}"\n')
+    p = subprocess.run([CREWD, "-c", crewd.config, "-t"], capture_output=True, text=True, check=False)
+    assert p.returncode == 78 and "crewd.conf:2: socket = " in p.stderr and "at most 107" in p.stderr
+    crewd.config.write_text(f'state-dir = "{crewd.dir}"\nsocket = "/{"x" * 106}"\n')
+    assert subprocess.run([CREWD, "-c", crewd.config, "-t"], check=False).returncode == 0
+
+
 def test_exit_codes(crewd):
     def run(*args):
         return subprocess.run([CREWD, *args], capture_output=True, text=True, check=False, timeout=30)

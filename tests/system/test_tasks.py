@@ -287,6 +287,7 @@ def test_jsonrpc(crewd):
     assert call(method="echo", args=[1, "zwei", {"drei": [3]}])["result"] == [1, "zwei",
                                                                              {"drei": [3]}]
     assert call(method="echo", params={"a": 1, "b": None})["result"] == {"a": 1, "b": None}
+    assert call(method="echo")["result"] == []  # params are always there
     assert "result" in call(method="null") and call(method="null")["result"] is None
     failed = call(method="fail")
     assert failed["state"] == "failed"

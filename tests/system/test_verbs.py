@@ -241,8 +241,20 @@ def test_options_of_crewctl_behind_the_verb(crewd):
         assert (p.returncode, p.stdout) == (3, "dead\n"), p
 
 
+def test_status_of_several_shows_those_that_are_there(crewd):
+    crewd.start(POOLS)
+    shown = crewd.ctl("status", "nobody", "web-1", "no-*", "idle", code=4)
+    assert [line.split()[0] for line in shown.stdout.splitlines()[1:]] == ["web-1", "idle-1"]
+    assert shown.stderr == "crewctl: no such worker: nobody\ncrewctl: no such worker: no-*\n"
+    document = json.loads(crewd.ctl("--json", "status", "web-1", "nobody", code=4).stdout)
+    assert [w["name"] for w in document["workers"]] == ["web-1"]
+    assert crewd.ctl("--json", "status", "nobody", "nobody", code=4).stdout == ""
+    assert len(crewd.ctl("status", "idle", "idle-1", code=None).stdout.splitlines()) == 2  # each once
+
+
 def test_json_is_one_document(crewd):
-    crewd.start(POOLS + 'pool "none" { command = {"true"} workers = 0 }')
+    crewd.start(POOLS + """pool "none" { command = {"true"} workers = 0 }
+        pool "jobs" { command = {"sleep"} tasks = "exec" }""")
     crewd.wait_state("once-1", "exited")
     crewd.ctl("terminate", "idle")
     ends = json.loads(crewd.ctl("--json", "join", "once", "idle", "none").stdout)["workers"]
@@ -254,11 +266,28 @@ def test_json_is_one_document(crewd):
     assert json.loads(crewd.ctl("--json", "run", "--name", "r", "true").stdout)["name"] == "r"
     crewd.ctl("join", "r")
     for args in (["start", "idle"], ["signal", "CONT", "idle"], ["restart", "idle", "web-1"], ["terminate", "idle"],
-                 ["kill", "web-2"], ["scale", "idle", "2"], ["forget", "r"]):
+                 ["kill", "web-2"], ["scale", "idle", "2"], ["forget", "r"], ["close", "jobs"],
+                 ["queue", "create", "q"], ["queue", "put", "q", "1"], ["queue", "task-done", "q"],
+                 ["queue", "join", "q"], ["queue", "delete", "q"]):
         assert json.loads(crewd.ctl("--json", *args).stdout) == {}, args
+    assert json.loads(crewd.ctl("--json", "join", "jobs").stdout)["workers"] == []
+    crewd.ctl("start", "jobs")
+    assert crewd.ctl("--json", "join", "jobs", code=1).stdout == ""
+    task = crewd.ctl("apply-async", "jobs", "1000").stdout.strip()
+    assert json.loads(crewd.ctl("--json", "cancel", task).stdout) == {}
     for args in (["status", "nobody"], ["join", "nobody", "nobody"], ["start", "nobody"], ["logs", "nobody"]):
         assert crewd.ctl("--json", *args, code=4).stdout == ""
     assert json.loads(crewd.ctl("--json", "shutdown").stdout) == {}
+
+
+def test_join_of_a_glob_of_pools_with_tasks(crewd):
+    crewd.start(POOLS + """pool "jobs" { command = {"cat"} tasks = "lines" }
+        pool "joy" { command = {"cat"} tasks = "lines" }""")
+    crewd.ctl("close", "jobs")
+    assert crewd.ctl("join", "jo*", "idle", code=1).stderr == "crewctl: joy is open: close or terminate it first\n"
+    crewd.ctl("join", "--timeout", "0", "joy-*", code=124)  # workers
+    crewd.ctl("close", "joy")
+    assert sorted(line.split()[0] for line in crewd.ctl("join", "jo*").stdout.splitlines()) == ["jobs-1", "joy-1"]
 
 
 def test_json_of_a_stream_is_an_object_a_line(crewd):

@@ -417,6 +417,77 @@ static void test_a_dead_letter_stays_until_it_is_on_the_other_disk(void **state)
 	expect_noted("take 1, ");
 }
 
+/* Two of them die, and there is no room to note that: not yet, and it is no reason to give them out again. */
+static struct queue *two_late(void)
+{
+	struct queue_settings dead = { .max_bytes = 1000, .durable = true, .max_deliveries = 1 };
+	struct queue_owner *o = queue_owner_new();
+	struct queue *lost;
+
+	make("5:a 6:b 7:c ", 0);
+	assert_int_equal(queue_create("lost", &queue_durable, &dead, &lost), QUEUE_OK);
+	strcpy(dead.dead, "lost");
+	queue_change(q, &dead);
+	lease(o, "1");
+	lease(o, "2");
+	fake_journal.room = 0;
+	queue_owner_gone(o);
+	expect_noted("deliver 5 6, deliver 6 7, ");
+	return lost;
+}
+
+static void test_a_dead_letter_waits_for_room(void **state)
+{
+	struct queue *lost = two_late();
+	struct queue_stat st;
+
+	(void)state;
+	get("3");
+	expect("1:a 2:b 3:c ");
+	lost->kind->stat(lost, &st);
+	assert_int_equal(st.bytes, 2);
+	fake_journal_room("lost", 1);
+	fake_journal_done("lost");
+	expect_noted("put 1 b, ");
+	fake_journal_room("lost", 1);
+	expect_noted("put 2 a, ");
+	fake_journal_room("q", 100);
+	expect_noted("take 7, take 6, "); /* 5 is in both places until it is on the other disk */
+	fake_journal_done("lost");
+	fake_loop_turn();
+	expect_noted("take 5, ");
+	q = lost;
+	get("4");
+	get("5");
+	expect("4:b 5:a ");
+}
+
+static void test_late_dead_letters_of_a_disk_that_fails_come_back(void **state)
+{
+	struct queue *lost = two_late();
+	struct queue_stat st;
+
+	(void)state;
+	fake_journal.room = 100;
+	fake_journal_fail("lost", "the disk is gone");
+	fake_loop_turn();
+	expect_noted(""); /* in their own queue's journal they still are */
+	lost->kind->stat(lost, &st);
+	assert_int_equal(st.bytes, 0);
+}
+
+static void test_late_dead_letters_go_with_their_queue(void **state)
+{
+	struct queue *lost = two_late();
+
+	(void)state;
+	fake_journal.room = 100;
+	queue_delete(lost);
+	fake_loop_turn();
+	fake_journal_closed("lost");
+	expect_noted("remove, take 6, take 5, ");
+}
+
 static void test_a_dead_letter_that_cannot_be_kept_stays(void **state)
 {
 	struct queue_settings dead = { .max_bytes = 1000, .durable = true, .max_deliveries = 1 };
@@ -509,6 +580,9 @@ int main(void)
 		TEST(test_leases),
 		TEST(test_done_is_on_disk_before_what_is_put_next),
 		TEST(test_a_dead_letter_stays_until_it_is_on_the_other_disk),
+		TEST(test_a_dead_letter_waits_for_room),
+		TEST(test_late_dead_letters_of_a_disk_that_fails_come_back),
+		TEST(test_late_dead_letters_go_with_their_queue),
 		TEST(test_a_dead_letter_that_cannot_be_kept_stays),
 		TEST(test_deleted_its_files_go_forgotten_they_stay),
 		TEST(test_what_cannot_be_opened_says_why),

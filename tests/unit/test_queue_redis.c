@@ -440,6 +440,7 @@ static void test_urls(void **state)
 	} good[] = {
 		{ "redis://127.0.0.1", "127.0.0.1", "", 6379, 0 },
 		{ "redis://127.0.0.1:1/2", "127.0.0.1", "", 1, 2 },
+		{ "redis://localhost:1/2", "127.0.0.1", "", 1, 2 },
 		{ "redis://[::1]:7/", "::1", "", 7, 0 },
 		{ "unix:///s", "", "/s", 0, 0 },
 		{ "unix:///s?db=4", "", "/s", 0, 4 },
@@ -448,6 +449,7 @@ static void test_urls(void **state)
 					   "redis://",
 					   "redis://h",
 					   "redis://1.2.3",
+					   "redis://localhost.",
 					   "redis://::1",
 					   "redis://[::1",
 					   "redis://[]",

@@ -338,6 +338,7 @@ static void ready_when_it_says_so(void **state)
 
 static void never_ready(void **state)
 {
+	char why[200];
 	struct worker *w;
 
 	(void)state;
@@ -349,10 +350,17 @@ static void never_ready(void **state)
 	assert_int_equal(fake_slots[w->slot].last_signal, SIGKILL);
 	fake_killed(w, SIGKILL);
 	assert_state("web-1", WORKER_BACKOFF);
+	assert_string_equal(worker_why(w, why, sizeof(why)),
+			    "killed by SIGKILL: not ready within its start-timeout");
+	worker_start(w); /* and what is told is of the last end alone */
+	fake_exec(w);
+	fake_killed(w, SIGKILL);
+	assert_string_equal(worker_why(w, why, sizeof(why)), "killed by SIGKILL");
 }
 
 static void watchdog(void **state)
 {
+	char why[200];
 	struct worker *w;
 
 	(void)state;
@@ -372,6 +380,8 @@ static void watchdog(void **state)
 	assert_int_equal(fake_slots[w->slot].last_signal, SIGKILL);
 	fake_exit(w, 0); /* even so: a failure */
 	assert_state("web-1", WORKER_BACKOFF);
+	assert_string_equal(worker_why(w, why, sizeof(why)),
+			    "exited 0: silent for longer than its watchdog allows");
 }
 
 /* ---- pools --------------------------------------------------------------------------------------
