@@ -188,8 +188,8 @@ int crew_flush(struct crew_task *task);
  */
 struct crew_queue;
 
-/* Opens a queue, of whatever kind. `path` as crew_connect() has it. *queue is to be closed. CREW_TIMEOUT,
- * CREW_INVALID: not a queue's name. */
+/* Opens a queue, of whatever kind. `path` as crew_connect() has it. *queue is to be closed. Who may only look can
+ * open it as well, and ask; the rest is CREW_DENIED. CREW_TIMEOUT, CREW_INVALID: not a queue's name. */
 int crew_queue_open(struct crew_queue **queue, const char *path, const char *name, double timeout);
 /* The same for queues in shared memory only; others are CREW_WRONG_KIND. */
 int crew_queue_attach(struct crew_queue **queue, const char *path, const char *name, double timeout);

@@ -103,9 +103,10 @@ int crew_queue_attach(struct crew_queue **queue, const char *path, const char *n
 
 	if (code || (*queue)->ring)
 		return code;
+	code = strcmp((*queue)->kind, "shared") == 0 ? CREW_DENIED : CREW_WRONG_KIND;
 	crew_queue_close(*queue);
 	*queue = NULL;
-	return CREW_WRONG_KIND;
+	return code;
 }
 
 void crew_queue_close(struct crew_queue *q)

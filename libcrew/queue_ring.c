@@ -190,6 +190,32 @@ static int open_with(struct crew_queue *q, const struct message_reply *reply)
 	return 0;
 }
 
+/* Who may only look is not handed the memory, nor told the kind; what can be asked of the daemon is left. */
+static int open_to_look(struct crew_queue *q, int64_t deadline)
+{
+	struct message_reply reply;
+	struct crew_client *c = client_prepare(q->path);
+	int code = c ? client_begin(c, "io.crewd.Queue.List", NULL, 0, 0, deadline) : CREW_SYSTEM;
+
+	if (code == 0)
+		code = client_wait(c, &reply, deadline);
+	crew_client_close(c);
+	if (code)
+		return code;
+	code = reply.error ? CREW_DENIED : CREW_NO_SUCH;
+	for (size_t i = 0; i < json_count(json_get(reply.params, "queues")); i++) {
+		const struct json_t *one = json_at(json_get(reply.params, "queues"), i);
+		const char *name = json_get_string(one, "name");
+
+		if (!name || strcmp(name, q->name) != 0)
+			continue;
+		snprintf(q->kind, sizeof(q->kind), "%s", json_get_string(one, "kind") ?: "");
+		code = 0;
+	}
+	message_reply_free(&reply);
+	return code;
+}
+
 static int open_once(struct crew_queue *q, int64_t deadline)
 {
 	struct message_reply reply;
@@ -204,7 +230,7 @@ static int open_once(struct crew_queue *q, int64_t deadline)
 	}
 	if (!q->ring)
 		stop_watching(q);
-	return code;
+	return code == CREW_DENIED ? open_to_look(q, deadline) : code;
 }
 
 /* A manager that is just being replaced is waited for, but no daemon that was never there. */

@@ -47,15 +47,23 @@ static void watch(struct serve *s)
 	s->next = now + s->beat;
 }
 
-/* Until there is something to read, or the watchdog wants to hear. */
-static void wait_for_input(const struct serve *s)
+/* Until there is something to read; the watchdog hears meanwhile. */
+static void wait_for_input(struct serve *s)
 {
 	struct pollfd p = { .fd = s->in, .events = POLLIN };
-	int64_t left = s->beat ? s->next - clock_now() : -1;
+	int r;
 
-	if (s->beat && left < 0)
-		left = 0;
-	poll(&p, 1, left < 0 ? -1 : left > 3600 * USEC_PER_SEC ? 3600000 : (int)(left / 1000 + 1));
+	do {
+		int64_t left = s->beat ? s->next - clock_now() : -1;
+
+		if (s->beat && left < 0)
+			left = 0;
+		r = poll(&p, 1,
+			 left < 0		      ? -1
+			 : left > 3600 * USEC_PER_SEC ? 3600000
+						      : (int)(left / 1000 + 1));
+		watch(s);
+	} while (r == 0 || (r < 0 && errno == EINTR));
 }
 
 /* ---- tasks ------------------------------------------------------------------------------------ */
@@ -140,7 +148,6 @@ static int read_some(struct serve *s)
 		return CREW_SYSTEM;
 	if (s->beat)
 		wait_for_input(s);
-	watch(s);
 	n = read(s->in, room, READ_SIZE);
 	if (n < 0 && errno == EAGAIN && !s->beat)
 		wait_for_input(s);
