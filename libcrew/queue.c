@@ -86,7 +86,7 @@ int crew_queue_open(struct crew_queue **queue, const char *path, const char *nam
 	q = make(path, name);
 	if (!q)
 		return CREW_SYSTEM;
-	code = ring_open(q, deadline);
+	code = attached_open(q, deadline);
 	if (code == 0) {
 		*queue = q;
 		return 0;
@@ -131,7 +131,7 @@ const char *crew_queue_kind(const struct crew_queue *q)
 
 int crew_queue_put(struct crew_queue *q, const void *item, size_t len, double timeout)
 {
-	return q->ring ? ring_put(q, item, len, timeout) : calls_put(q, item, len, timeout);
+	return q->ring ? attached_put(q, item, len, timeout) : calls_put(q, item, len, timeout);
 }
 
 int crew_queue_get(struct crew_queue *q, void **item, size_t *len, double timeout)
@@ -140,7 +140,7 @@ int crew_queue_get(struct crew_queue *q, void **item, size_t *len, double timeou
 	int code;
 
 	*item = NULL;
-	code = q->ring ? ring_get(q, item, &size, timeout) : calls_get(q, item, &size, timeout);
+	code = q->ring ? attached_get(q, item, &size, timeout) : calls_get(q, item, &size, timeout);
 	if (code == 0 && len)
 		*len = size;
 	return code;
@@ -187,7 +187,7 @@ int64_t crew_queue_qsize(struct crew_queue *q)
 	if (!q->ring)
 		return calls_number(q, "io.crewd.Queue.Qsize", "qsize");
 	n = shared_queue_qsize(q->ring);
-	return n < 0 ? ring_code(CREW_SYSTEM) : n;
+	return n < 0 ? attached_code(CREW_SYSTEM) : n;
 }
 
 int crew_queue_empty(struct crew_queue *q)
@@ -197,7 +197,7 @@ int crew_queue_empty(struct crew_queue *q)
 	if (!q->ring)
 		return (int)calls_number(q, "io.crewd.Queue.IsEmpty", "empty");
 	n = shared_queue_empty(q->ring);
-	return n < 0 ? ring_code(CREW_SYSTEM) : n;
+	return n < 0 ? attached_code(CREW_SYSTEM) : n;
 }
 
 int crew_queue_full(struct crew_queue *q)
@@ -207,29 +207,29 @@ int crew_queue_full(struct crew_queue *q)
 	if (!q->ring)
 		return (int)calls_number(q, "io.crewd.Queue.IsFull", "full");
 	n = shared_queue_full(q->ring);
-	return n < 0 ? ring_code(CREW_SYSTEM) : n;
+	return n < 0 ? attached_code(CREW_SYSTEM) : n;
 }
 
 int crew_queue_task_done(struct crew_queue *q)
 {
-	return q->ring ? ring_task_done(q) : calls_task_done(q);
+	return q->ring ? attached_task_done(q) : calls_task_done(q);
 }
 
 int crew_queue_join(struct crew_queue *q, double timeout)
 {
-	return q->ring ? ring_join(q, timeout) : calls_join(q, timeout);
+	return q->ring ? attached_join(q, timeout) : calls_join(q, timeout);
 }
 
 int crew_queue_items_fd(struct crew_queue *q)
 {
 	int fd = q->ring ? shared_queue_items_fd(q->ring) : CREW_WRONG_KIND;
 
-	return fd == -1 ? ring_code(CREW_SYSTEM) : fd;
+	return fd == -1 ? attached_code(CREW_SYSTEM) : fd;
 }
 
 int crew_queue_room_fd(struct crew_queue *q)
 {
 	int fd = q->ring ? shared_queue_room_fd(q->ring) : CREW_WRONG_KIND;
 
-	return fd == -1 ? ring_code(CREW_SYSTEM) : fd;
+	return fd == -1 ? attached_code(CREW_SYSTEM) : fd;
 }

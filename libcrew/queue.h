@@ -32,7 +32,8 @@ struct crew_queue {
 	dev_t dev;	     /* of the memory */
 	ino_t ino;
 	_Atomic int64_t looked;
-	_Atomic int gone; /* a code, for good */
+	_Atomic int gone;     /* a code, for good */
+	_Atomic bool leaving; /* it takes no more */
 };
 
 /* ---- queue.c ------------------------------------------------------------------------------------ */
@@ -57,15 +58,15 @@ int64_t calls_number(struct crew_queue *q, const char *method, const char *key);
 int calls_task_done(struct crew_queue *q);
 int calls_join(struct crew_queue *q, double timeout);
 
-/* ---- queue_ring.c: shared memory ------------------------------------------------------------------ */
+/* ---- queue_attached.c: shared memory ------------------------------------------------------------------ */
 
 /* Finds out what kind the queue is (q->kind), and attaches when it is shared. */
-int ring_open(struct crew_queue *q, int64_t deadline);
-int ring_put(struct crew_queue *q, const void *item, size_t len, double timeout);
-int ring_get(struct crew_queue *q, void **item, size_t *len, double timeout);
-int ring_task_done(struct crew_queue *q);
-int ring_join(struct crew_queue *q, double timeout);
+int attached_open(struct crew_queue *q, int64_t deadline);
+int attached_put(struct crew_queue *q, const void *item, size_t len, double timeout);
+int attached_get(struct crew_queue *q, void **item, size_t *len, double timeout);
+int attached_task_done(struct crew_queue *q);
+int attached_join(struct crew_queue *q, double timeout);
 /* Of a call of lib/shared_queue.h that failed. `over`: what it means that the time is over. */
-int ring_code(int over);
+int attached_code(int over);
 
 #endif

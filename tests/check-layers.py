@@ -98,8 +98,8 @@ def floor(path):
 
 
 def rule_rooms():
-    """lib sees lib only, libcrew and crewctl see lib and themselves, the daemon sees neither"""
-    sees = {"lib": ("lib/",), "libcrew": ("lib/", "libcrew/"), "ctl": ("lib/", "ctl/"), "daemon": ("lib/", "daemon/")}
+    """lib sees lib only, libcrew too, crewctl also what libcrew offers, the daemon neither of them"""
+    sees = {"lib": ("lib/",), "libcrew": ("lib/", "libcrew/"), "ctl": ("lib/", "libcrew/crew.h", "ctl/"), "daemon": ("lib/", "daemon/")}
     for path, text in sources(*ROOMS):
         for number, system, name in includes(text):
             room = path.split("/")[0]

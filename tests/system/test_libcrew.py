@@ -477,6 +477,8 @@ def test_serves_jsonrpc(crewd, program):
 @pytest.mark.parametrize("what", ["crash", "abort", "exit"])
 def test_who_dies_takes_no_other_answer_along(crewd, program, kind, what):
     """Answers that are held are written before: the pool knows who is guilty, and nothing is done twice."""
+    if what == "crash" and "sanitize" in made("CREW_LDFLAGS"):
+        pytest.skip("the sanitizer has it crash in a way of its own")
     crewd.start(pool(program, kind, "prefetch = 64"))
     words = [f"t{i}" for i in range(200)]
     words[30] = words[150] = what
@@ -486,7 +488,7 @@ def test_who_dies_takes_no_other_answer_along(crewd, program, kind, what):
     assert tasks[30]["error"]["name"] == "io.crewd.Pool.WorkerDied"
     if what == "exit":
         assert tasks[30]["error"]["exitcode"] == 7
-    elif "sanitize" not in made("CREW_LDFLAGS"):
+    else:
         assert tasks[30]["error"]["signal"] == {"crash": signal.SIGSEGV, "abort": signal.SIGABRT}[what]
 
 

@@ -13,7 +13,7 @@
 
 #define LOOK_EACH (250 * USEC_PER_MSEC)
 
-int ring_code(int over)
+int attached_code(int over)
 {
 	switch (errno) {
 	case EAGAIN:
@@ -69,6 +69,15 @@ static bool is_same(const struct crew_queue *q, int fd)
 	return fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == q->dev && st.st_ino == q->ino;
 }
 
+/* Removed from the configuration, and there until it is empty. */
+static void note_leaving(struct crew_queue *q, const struct message_reply *reply)
+{
+	bool leaving = false;
+
+	json_get_bool(reply->params, "leaving", &leaving);
+	q->leaving = leaving;
+}
+
 /* What a manager says: that it has the queue's memory, which should be the one that is attached to; or the end. */
 static int hear(struct crew_queue *q, const struct message_reply *reply)
 {
@@ -84,6 +93,7 @@ static int hear(struct crew_queue *q, const struct message_reply *reply)
 		code = CREW_NO_SUCH; /* deleted, and another one made */
 	} else {
 		q->lost = 0;
+		note_leaving(q, reply);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -133,8 +143,10 @@ static int look(struct crew_queue *q)
 		return code;
 	q->looked = now;
 	code = q->watch ? listen_to_it(q, now) : ask_again(q, now);
-	if (code == CREW_NO_SUCH || code == CREW_WRONG_KIND)
-		code = q->gone = CREW_NO_SUCH;
+	if (code == CREW_NO_SUCH || code == CREW_WRONG_KIND) {
+		code = CREW_NO_SUCH;
+		q->gone = code;
+	}
 	pthread_mutex_unlock(&q->mutex);
 	return code;
 }
@@ -154,7 +166,7 @@ static int look_sometimes(struct crew_queue *q)
 
 /* ---- opening ---------------------------------------------------------------------------------------- */
 
-static int use(struct crew_queue *q)
+static int use(struct crew_queue *q, const struct message_reply *reply)
 {
 	int fd = client_handed(q->watch), code = CREW_SYSTEM;
 	struct stat st;
@@ -168,6 +180,7 @@ static int use(struct crew_queue *q)
 		q->ino = st.st_ino;
 		q->looked = clock_now();
 		strcpy(q->kind, "shared");
+		note_leaving(q, reply);
 		code = 0;
 	} else if (errno == EINVAL || errno == EPROTONOSUPPORT) {
 		code = CREW_PROTOCOL;
@@ -182,7 +195,7 @@ static int open_with(struct crew_queue *q, const struct message_reply *reply)
 	int code;
 
 	if (!reply->error)
-		return use(q);
+		return use(q, reply);
 	code = queue_code(reply->error);
 	if (code != CREW_WRONG_KIND || !kind || !*kind)
 		return code;
@@ -234,7 +247,7 @@ static int open_once(struct crew_queue *q, int64_t deadline)
 }
 
 /* A manager that is just being replaced is waited for, but no daemon that was never there. */
-int ring_open(struct crew_queue *q, int64_t deadline)
+int attached_open(struct crew_queue *q, int64_t deadline)
 {
 	int64_t give_up = clock_now() + QUEUE_GRACE;
 	int code;
@@ -286,7 +299,7 @@ static int wait_and_look(struct crew_queue *q, struct act *act, int64_t deadline
 		left = left < 0 ? 0 : left;
 		if (act->once(q, act, left < LOOK_EACH ? left : LOOK_EACH) == 0)
 			return 0;
-		code = ring_code(act->over);
+		code = attached_code(act->over);
 		if ((code != act->over && code != CREW_BUSY) || left == 0)
 			return code;
 		code = look(q);
@@ -302,21 +315,21 @@ static int run(struct crew_queue *q, struct act *act, double timeout)
 
 	if (code || act->once(q, act, 0) == 0)
 		return code;
-	code = ring_code(act->over);
+	code = attached_code(act->over);
 	if ((code != act->over && code != CREW_BUSY) || timeout == 0)
 		return code;
 	api_deadline(timeout, &deadline);
 	return wait_and_look(q, act, deadline);
 }
 
-int ring_put(struct crew_queue *q, const void *item, size_t len, double timeout)
+int attached_put(struct crew_queue *q, const void *item, size_t len, double timeout)
 {
 	struct act act = { .once = put_once, .put = item, .len = len, .over = CREW_FULL };
 
-	return run(q, &act, timeout);
+	return q->leaving ? CREW_NO_SUCH : run(q, &act, timeout);
 }
 
-int ring_get(struct crew_queue *q, void **item, size_t *len, double timeout)
+int attached_get(struct crew_queue *q, void **item, size_t *len, double timeout)
 {
 	struct act act = { .once = get_once, .over = CREW_EMPTY };
 	int code = run(q, &act, timeout);
@@ -328,12 +341,12 @@ int ring_get(struct crew_queue *q, void **item, size_t *len, double timeout)
 	return code;
 }
 
-int ring_task_done(struct crew_queue *q)
+int attached_task_done(struct crew_queue *q)
 {
-	return shared_queue_task_done(q->ring) == 0 ? 0 : ring_code(CREW_SYSTEM);
+	return shared_queue_task_done(q->ring) == 0 ? 0 : attached_code(CREW_SYSTEM);
 }
 
-int ring_join(struct crew_queue *q, double timeout)
+int attached_join(struct crew_queue *q, double timeout)
 {
 	struct act act = { .once = join_once, .over = CREW_TIMEOUT };
 
