@@ -277,7 +277,7 @@ int crew_return_json(struct crew_task *t, const char *text)
 		return CREW_INVALID;
 	if (len > TASK_LINE_MAX)
 		return CREW_TOO_BIG;
-	if (json_plain_value(text, len) != len && !json_valid(text, len, 1, &why))
+	if (!len || (json_plain_value(text, len) != len && !json_valid(text, len, 1, &why)))
 		return CREW_INVALID;
 	json = begin(t);
 	code = put_json(t, &json, text, len);
