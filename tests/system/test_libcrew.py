@@ -31,8 +31,7 @@ def made(name):
     return found.group(1) if found else ""
 
 
-def built(name):
-    return not re.search(rf"^{name}_TRUE = #", (BUILD / "Makefile").read_text(), re.M)
+SHARED, STATIC = (made(f"enable_{kind}") != "no" for kind in ("shared", "static"))
 
 
 class Installed:
@@ -73,7 +72,7 @@ def install():
 
 @pytest.fixture(scope="module", name="program")
 def build_program(installed):
-    return installed.cc(ROOT / "tests/workers/libcrew.c", static=not built("LIBCREW_SHARED"))
+    return installed.cc(ROOT / "tests/workers/libcrew.c", static=not SHARED)
 
 
 class Tool:
@@ -154,7 +153,7 @@ def names(file, *options):
 def test_exports_what_is_declared_and_no_more(installed):
     assert len(listed()) > 40
     assert listed() == declared(installed)
-    if built("LIBCREW_SHARED"):
+    if SHARED:
         assert names(installed.lib / "libcrew.so", "-D") == listed()
         assert os.readlink(installed.lib / "libcrew.so") == "libcrew.so.0"
         dynamic = subprocess.run(["readelf", "-d", installed.lib / "libcrew.so"], check=True, capture_output=True,
@@ -162,7 +161,7 @@ def test_exports_what_is_declared_and_no_more(installed):
         assert re.search(r"SONAME.*\[libcrew\.so\.0\]", dynamic)
         needs = set(re.findall(r"NEEDED.*\[(\w+)", dynamic))
         assert not needs & {"libsystemd", "libevent", "libconfuse", "libhiredis"}
-    if built("LIBCREW_STATIC") and "sanitize" not in made("CREW_LDFLAGS"):
+    if STATIC and "sanitize" not in made("CREW_LDFLAGS"):
         assert names(installed.lib / "libcrew.a", "-g") == listed()
 
 
@@ -188,7 +187,7 @@ def test_header_is_c99_and_cxx(installed, tmp_path):
 
 
 def test_static(installed, crewd):
-    if not built("LIBCREW_STATIC"):
+    if not STATIC:
         pytest.skip("there is no static library")
     program = installed.cc(ROOT / "tests/workers/libcrew.c", static=True)
     assert "libcrew" not in subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
@@ -823,7 +822,7 @@ def test_not_permitted(crewd, program):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_example_of_queues(crewd, installed, kind):
-    program = installed.cc(EXAMPLES / "queues.c", static=not built("LIBCREW_SHARED"))
+    program = installed.cc(EXAMPLES / "queues.c", static=not SHARED)
     crewd.start((EXAMPLES / "queues.conf").read_text().replace("socket = ", "#").replace("state-dir = ", "#"))
     crewd.call(Q + "Create", name="small", kind=kind, maxsize=2)
     for queue, items in (("small", 500), ({"manager": "jobs", "shared": "quick"}[kind], 10)):
@@ -838,7 +837,7 @@ def test_example_of_queues(crewd, installed, kind):
 def test_example_of_a_worker(crewd, installed):
     source = EXAMPLES / "shout.c"
     assert len([text for text in source.read_text().splitlines() if text.strip()]) <= 20
-    program = installed.cc(source, static=not built("LIBCREW_SHARED"))
+    program = installed.cc(source, static=not SHARED)
     crewd.start((EXAMPLES / "libcrew.conf").read_text().replace("/tmp/shout", str(program)))
     assert crewd.ctl("apply", "lines", "hello").stdout == "HELLO\n"
     assert crewd.ctl("map", "lines", stdin="one\ntwo\n").stdout == "ONE\nTWO\n"

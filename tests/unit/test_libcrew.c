@@ -149,7 +149,7 @@ static void test_bounds(void **state)
 	assert_int_equal(crew_return(&t, much, most + 1), CREW_TOO_BIG);
 	assert_false(t.answered);
 	assert_int_equal(crew_return(&t, much, most), 0);
-	begin_jsonrpc(state);
+	t.json = true;
 	assert_true(take("{\"id\":1,\"method\":\"m\"}"));
 	assert_int_equal(crew_return(&t, much, most), CREW_TOO_BIG); /* what is around it counts */
 	assert_false(t.answered);
