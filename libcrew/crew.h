@@ -168,7 +168,8 @@ const char *crew_task_params(struct crew_task *task);
  * {"base64": ...} where it is not UTF-8). CREW_INVALID: a newline, or it has an answer. CREW_TOO_BIG: a result has
  * 1 MiB at most. CREW_SYSTEM. After an error the task still has no answer. */
 int crew_return(struct crew_task *task, const char *data, size_t len);
-/* Answers with a value, JSON text; with lines that text is the line. CREW_INVALID also: it is no JSON. */
+/* Answers with a value, JSON text; with lines that text is the line. CREW_INVALID also: it is no JSON, or
+ * one that a result cannot be: with U+0000 in a string, or a number beyond a double. */
 int crew_return_json(struct crew_task *task, const char *json);
 /* The task has failed. With lines the message goes to standard error, and crew_serve() returns CREW_FAILED. */
 int crew_fail(struct crew_task *task, int code, const char *message);

@@ -266,18 +266,30 @@ static int put_json(struct crew_task *t, struct json_writer *json, const char *t
 	return 0;
 }
 
+/* A value that the pool can read: it takes a worker for mad that answers with what is none. */
+static bool is_result(const char *text, size_t len)
+{
+	struct json_t *value;
+	const char *why;
+
+	if (len && json_plain_value(text, len) == len)
+		return true;
+	value = json_read(text, len, 1, &why);
+	json_free(value);
+	return value != NULL;
+}
+
 int crew_return_json(struct crew_task *t, const char *text)
 {
 	size_t len = strlen(text);
 	struct json_writer json;
-	const char *why;
 	int code;
 
 	if (t->answered || t->failed)
 		return CREW_INVALID;
 	if (len > TASK_LINE_MAX)
 		return CREW_TOO_BIG;
-	if (!len || (json_plain_value(text, len) != len && !json_valid(text, len, 1, &why)))
+	if (!is_result(text, len))
 		return CREW_INVALID;
 	json = begin(t);
 	code = put_json(t, &json, text, len);

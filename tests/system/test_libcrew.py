@@ -17,6 +17,8 @@ import pytest
 
 from conftest import DEADLINE, ROOT, until
 from test_queues import Q
+# pylint: disable-next=unused-import
+from test_queue_redis import SERVER, crews, directory, queue, redis, up  # noqa: F401
 
 BUILD = pathlib.Path(os.environ.get("CREW_BUILDDIR", ROOT / "build"))
 EXAMPLES = ROOT / "conf/examples"
@@ -815,6 +817,21 @@ def test_not_permitted(crewd, program):
                           group="games", extra_groups=[], timeout=DEADLINE)
     codes = [int(text.split()[0]) for text in done.stdout.splitlines()]
     assert codes == [0, DENIED, 0, DENIED] * 2 + [DENIED, NO_SUCH]
+
+
+@pytest.mark.skipif(not SERVER, reason="redis-server is not installed (Debian: redis-server)")
+def test_redis_kind(redis, crews, tool):
+    redis.start()
+    crewd = crews(queue(redis, "maxsize = 2"))
+    up(crewd)
+    assert tool("open", crewd.socket, "q", 5) == (0, "redis")
+    assert tool.code("get", 0) == EMPTY
+    assert tool.code("put-text", 5, "one") == 0 == tool.code("put", 5, "0.10")
+    assert tool.code("put", 0.05, "3") == FULL and tool.code("ask", "full") == 1
+    assert tool("get-text", 5) == (0, "one") and tool("get", 5) == (0, "0.10")
+    assert tool.code("threads") == 0
+    redis.stop()
+    assert tool.code("put", 0.5, "1") in (BUSY, FULL)
 
 
 # ---- the examples -----------------------------------------------------------------------------------

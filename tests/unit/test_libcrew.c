@@ -143,6 +143,7 @@ static void test_bounds(void **state)
 	size_t most = TASK_LINE_MAX;
 	char *much = malloc(most + 1);
 
+	(void)state;
 	assert_non_null(much);
 	memset(much, 'x', most + 1);
 	assert_true(take("a"));
@@ -208,9 +209,8 @@ static void test_names(void **state)
 
 static void test_wrong_answers(void **state)
 {
-	static const char *const wrong[] = {
-		"", "{", "1 2", "nothing", "\"a", "[1,]", "{\"a\":1}}"
-	};
+	static const char *const wrong[] = { "",     "{",	   "1 2",     "nothing",    "\"a",
+					     "[1,]", "{\"a\":1}}", "[1e400]", "\"\\u0000\"" };
 
 	(void)state;
 	assert_true(take("{\"id\":1,\"method\":\"m\"}"));
