@@ -91,9 +91,9 @@ void progress_draw(struct progress *p, const struct progress_now *now)
 		return;
 	show_line(p, now, line, sizeof(line));
 	n = snprintf(text, sizeof(text), CLEAR "%.*s", width(), line);
+	shown = 1; /* before it is: an interrupt may come as soon as it stands there */
 	if (write(STDERR_FILENO, text, (size_t)n) < 0)
 		p->on = false; /* nobody looks any more */
-	shown = p->on;
 	p->next = clock_now() + GAP;
 }
 

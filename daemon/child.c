@@ -604,7 +604,11 @@ int child_spawn_task(unsigned slot, const char *name, uint32_t pool, const struc
 
 	if (task->count > CREW_TASK_ARGS_MAX || task->args_size > CREW_TASK_ARGS_SIZE)
 		return errno = E2BIG, -1;
-	if (task->count) {
+	if (task->count && task->args_size <= WIRE_TAIL_MAX) {
+		q.with |= WIRE_WITH_TAIL;
+		q.tail = task->args;
+		q.tail_len = task->args_size;
+	} else if (task->count) {
 		q.with |= WIRE_WITH_ARGS;
 		q.fds[0] = sealed_memory("crewd-args", task->args, task->args_size);
 		if (q.fds[0] < 0)

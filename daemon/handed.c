@@ -52,7 +52,19 @@ static int load_args(const struct slot *s)
 	return 0;
 }
 
-int handed_load(const struct slot *s)
+static int load_tail(const struct slot *s, const struct wire_tail *tail)
+{
+	if (!tail || s->with & WIRE_WITH_ARGS)
+		return errno = EINVAL, -1;
+	memcpy(text, tail->data, tail->len);
+	size = tail->len;
+	if (!strings_ok(s->arg_count))
+		return errno = EINVAL, -1;
+	count = s->arg_count;
+	return 0;
+}
+
+int handed_load(const struct slot *s, const struct wire_tail *tail)
 {
 	size = count = 0;
 	if ((s->with & WIRE_WITH_ARGS && s->args < 0) ||
@@ -60,6 +72,8 @@ int handed_load(const struct slot *s)
 		return errno = EMFILE, -1;
 	if (s->input >= 0 && !sealed_is(s->input))
 		return errno = EINVAL, -1;
+	if (s->with & WIRE_WITH_TAIL)
+		return load_tail(s, tail);
 	return s->args >= 0 ? load_args(s) : 0;
 }
 

@@ -18,6 +18,7 @@
 #include "daemon/output.h"
 #include "daemon/queue_conf.h"
 #include "daemon/sink.h"
+#include "daemon/slice.h"
 #include "daemon/taskpool.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -64,8 +65,10 @@ static void on_ended(unsigned slot, const struct child_end *end)
 {
 	struct worker *w = crew_slot(slot);
 
-	if (w)
-		worker_on_ended(w, end);
+	if (!w)
+		return;
+	output_ended(w);
+	worker_on_ended(w, end);
 }
 
 static void on_output(unsigned slot, int fd)
@@ -323,6 +326,7 @@ int manager_main(void)
 	fcntl(CHANNEL, F_SETFD, FD_CLOEXEC);
 	fcntl(CHANNEL, F_SETFL, O_NONBLOCK);
 	ignore_signals();
+	slice_make_short();
 	if (start() != 0)
 		return 1;
 	loop_run();

@@ -36,6 +36,13 @@ static void drop(const struct outbox_item *item)
 			close(item->fds[i]);
 }
 
+/* One that had to wait: its tail is a copy. */
+static void drop_kept(const struct outbox_item *item)
+{
+	drop(item);
+	free((char *)(uintptr_t)item->tail);
+}
+
 static bool send_one(int channel, const struct outbox_item *item)
 {
 	unsigned count = 0;
@@ -46,10 +53,13 @@ static bool send_one(int channel, const struct outbox_item *item)
 		if (item->fds[i] >= 0)
 			fds[count++] = item->fds[i];
 	compose(&w, item);
-	if (wire_send(channel, &w, fds, count) < 0)
-		return false;
-	drop(item);
-	return true;
+	return wire_send_tail(channel, &w, item->tail, item->tail_len, fds, count) == 0;
+}
+
+static void __attribute__((noreturn)) no_memory(void)
+{
+	log_error("manager", "no memory to talk to the keeper");
+	abort(); /* what was accepted must not be lost: let the next manager do it */
 }
 
 static void grow(struct outbox *o)
@@ -57,10 +67,8 @@ static void grow(struct outbox *o)
 	unsigned cap = o->cap ? o->cap * 2 : 64;
 	struct outbox_item *bigger = calloc(cap, sizeof(*bigger));
 
-	if (!bigger) { /* what was accepted must not be lost: let the next manager do it */
-		log_error("manager", "no memory to talk to the keeper");
-		abort();
-	}
+	if (!bigger)
+		no_memory();
 	for (unsigned i = 0; i < o->count; i++)
 		bigger[i] = o->items[(o->head + i) % o->cap];
 	free(o->items);
@@ -69,20 +77,33 @@ static void grow(struct outbox *o)
 
 void outbox_put(struct outbox *o, int channel, const struct outbox_item *item)
 {
+	struct outbox_item *kept;
+	char *tail;
+
 	if (channel < 0) {
 		drop(item);
 		return;
 	}
-	if (!o->count && send_one(channel, item))
+	if (!o->count && send_one(channel, item)) {
+		drop(item);
 		return;
+	}
 	if (o->count == o->cap)
 		grow(o);
-	o->items[(o->head + o->count++) % o->cap] = *item;
+	kept = &o->items[(o->head + o->count++) % o->cap];
+	*kept = *item;
+	if (!item->tail_len)
+		return;
+	tail = malloc(item->tail_len);
+	if (!tail)
+		no_memory();
+	kept->tail = memcpy(tail, item->tail, item->tail_len);
 }
 
 void outbox_flush(struct outbox *o, int channel)
 {
 	while (o->count && send_one(channel, &o->items[o->head])) {
+		drop_kept(&o->items[o->head]);
 		o->head = (o->head + 1) % o->cap;
 		o->count--;
 	}
@@ -98,7 +119,7 @@ bool outbox_waits(const struct outbox *o)
 void outbox_free(struct outbox *o)
 {
 	while (o->count)
-		drop(&o->items[(o->head + --o->count) % o->cap]);
+		drop_kept(&o->items[(o->head + --o->count) % o->cap]);
 	free(o->items);
 	*o = (struct outbox){ 0 };
 }

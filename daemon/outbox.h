@@ -16,6 +16,8 @@ struct outbox_item {
 	int value;
 	uint32_t slot, run, pool, args;
 	int fds[2]; /* the outbox's from then on, -1: none */
+	const char *tail; /* of a WIRE_SPAWN; copied if it has to wait */
+	size_t tail_len;
 	const char
 		*name; /* of a WIRE_SPAWN, a WIRE_HOLD; lives as long as the slot is used for it */
 };

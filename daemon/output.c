@@ -283,6 +283,19 @@ static void on_readable(int fd, unsigned events, void *arg)
 		observer(w);
 }
 
+void output_ended(struct worker *w)
+{
+	struct reader *r = w->user;
+
+	if (!r || r->fd < 0 || list_linked(&r->link))
+		return;
+	if (read_some(r))
+		read_some(r); /* to see the end */
+	go_on(r);
+	if (observer)
+		observer(w);
+}
+
 static struct reader *reader_of(struct worker *w)
 {
 	struct reader *r = w->user;

@@ -16,6 +16,8 @@ int output_init(int logs_fd);
 size_t output_logs_size(void);
 /* Starts reading a worker's pipe; owns fd. */
 void output_attach(struct worker *w, int fd);
+/* Its process has ended: takes in what is in its pipe, which is done with unless somebody else holds it. */
+void output_ended(struct worker *w);
 /* The worker leaves the table: gives its log memory back. */
 void output_forget(struct worker *w);
 

@@ -291,7 +291,11 @@ static enum queue_error refusal(const struct queue *q, struct queue_request *r)
 	if (!q->kind->serve[r->verb] || (r->lease && !q->kind->leases))
 		return QUEUE_WRONG_KIND;
 	if (q->kind->direct && would_wait(r)) {
-		r->why = "nobody waits at the daemon for it, nor streams; attach to it instead";
+		r->why = r->stream
+				 ? "it is not streamed from here; attach to its memory (Attach), "
+				   "and get from that"
+				 : "nobody waits for it at the daemon; say block false, or attach "
+				   "to its memory (Attach), and wait there";
 		return QUEUE_WRONG_KIND;
 	}
 	if (q->leaving && r->verb == QUEUE_PUT) {

@@ -463,6 +463,7 @@ static enum queue_error put(struct queue *q, struct queue_request *r)
 		return unavailable(d, r);
 	if (d->partial)
 		return QUEUE_NOT_YET;
+	note_settled(d); /* what was gone before it is so on disk when it is there */
 	r->patient = false;
 	while (e == QUEUE_OK && !list_empty(&r->items)) {
 		e = put_one(q, r);
@@ -504,15 +505,18 @@ static void lent(struct queue *q, struct queue_item *item)
 	journal_deliver(d->journal, item->id, item->deliveries);
 }
 
+/* Whoever says that it is done has had it: that can be noted at once, and is before what it puts next. */
 static void ack(struct queue *q, struct queue_item *item)
 {
+	struct durable *d = q->impl;
 	struct queue_item *mark = queue_item_new(0);
 
 	queue_memory_ack(q, item);
 	if (!mark)
 		return; /* it comes back after the next start */
 	mark->id = item->id;
-	got(q, mark);
+	list_append(&d->settled, &mark->link);
+	note_settled(d);
 }
 
 static bool take(struct queue *q, struct queue_item *item)

@@ -399,7 +399,7 @@ static void look(const struct queue *q, struct queue_stat *st)
 
 	*st = s->stat;
 	if (q->leaving)
-		st->size = 0;
+		st->size = st->bytes = 0;
 }
 
 static void changed(struct queue *q)

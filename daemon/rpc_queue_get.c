@@ -63,6 +63,32 @@ static void reply_one(struct rpc_call *call, struct queue_request *r)
 	reply_got(call, r, false);
 }
 
+/* ---- many items ------------------------------------------------------------------------------- */
+
+static void reply_items(struct rpc_call *call, struct queue_request *r, bool continues)
+{
+	struct json_writer *json = rpc_reply(call);
+
+	jw_object(json);
+	jw_key(json, "items");
+	jw_array(json);
+	list_foreach(e, n, &r->items)
+	{
+		const struct queue_item *item = list_entry(e, struct queue_item, link);
+
+		jw_raw(json, item->text, item->len);
+	}
+	jw_end_array(json);
+	jw_end_object(json);
+	rpc_reply_end(call, continues);
+	queue_got(r);
+}
+
+static void reply_many(struct rpc_call *call, struct queue_request *r)
+{
+	reply_items(call, r, false);
+}
+
 /* ---- a stream --------------------------------------------------------------------------------- */
 
 /* Its request is asked again and again; between two times, and while the client does not read, it is ours. */
@@ -71,6 +97,7 @@ struct stream {
 	uint64_t id;	  /* of the request, while the queue has it; else 0 */
 	const char *name; /* in the call's message */
 	unsigned credit;  /* leases that its connection may hold; 0: any number */
+	void (*reply)(struct rpc_call *call, struct queue_request *r, bool continues);
 };
 
 static void drop_stream(struct rpc_call *call)
@@ -113,7 +140,7 @@ static void on_answered(struct queue_request *r)
 
 	s->id = 0;
 	if (r->error == QUEUE_OK)
-		reply_got(call, r, true);
+		s->reply(call, r, true);
 	else
 		rpc_queue_error(call, r);
 	if (!call->done)
@@ -122,8 +149,9 @@ static void on_answered(struct queue_request *r)
 		rpc_end(call);
 }
 
-static void begin_stream(struct rpc_call *call, struct queue_request *r, const char *name,
-			 unsigned credit)
+static void
+begin_stream(struct rpc_call *call, struct queue_request *r, const char *name, unsigned credit,
+	     void (*reply)(struct rpc_call *call, struct queue_request *r, bool continues))
 {
 	struct stream *s = calloc(1, sizeof(*s));
 
@@ -135,6 +163,7 @@ static void begin_stream(struct rpc_call *call, struct queue_request *r, const c
 	s->r = r;
 	s->name = name;
 	s->credit = credit;
+	s->reply = reply;
 	call->state = s;
 	call->drop = drop_stream;
 	rpc_park(call, RPC_KEY_QUEUES, go_on);
@@ -176,30 +205,9 @@ void rpc_queue_get(struct rpc_call *call)
 	r->lease = lease;
 	r->stream = call->message.more;
 	if (call->message.more)
-		begin_stream(call, r, name, (unsigned)credit);
+		begin_stream(call, r, name, (unsigned)credit, reply_got);
 	else
 		rpc_queue_ask(call, q, r, reply_one);
-}
-
-/* ---- many ------------------------------------------------------------------------------------- */
-
-static void reply_many(struct rpc_call *call, struct queue_request *r)
-{
-	struct json_writer *json = rpc_reply(call);
-
-	jw_object(json);
-	jw_key(json, "items");
-	jw_array(json);
-	list_foreach(e, n, &r->items)
-	{
-		const struct queue_item *item = list_entry(e, struct queue_item, link);
-
-		jw_raw(json, item->text, item->len);
-	}
-	jw_end_array(json);
-	jw_end_object(json);
-	rpc_reply_end(call, false);
-	queue_got(r);
 }
 
 void rpc_queue_get_many(struct rpc_call *call)
@@ -216,14 +224,18 @@ void rpc_queue_get_many(struct rpc_call *call)
 	if (!rpc_params_done(call) || is_pointless(call))
 		return;
 	q = rpc_queue(call, name);
-	r = q ? rpc_queue_request(call, QUEUE_GET, NULL) : NULL;
+	r = q ? rpc_queue_request(call, QUEUE_GET, call->message.more ? on_answered : NULL) : NULL;
 	if (!r)
 		return;
 	r->block = block;
 	r->timeout = timeout;
+	r->stream = call->message.more;
 	r->max = (unsigned)max;
 	r->max_bytes = MANY_BYTES;
-	rpc_queue_ask(call, q, r, reply_many);
+	if (call->message.more)
+		begin_stream(call, r, name, 0, reply_items);
+	else
+		rpc_queue_ask(call, q, r, reply_many);
 }
 
 /* ---- Done ------------------------------------------------------------------------------------- */

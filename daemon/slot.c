@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
+#include "daemon/sealed.h"
 
 static void drop(int *fd)
 {
@@ -77,10 +78,11 @@ static int make_task_pipes(struct slot *s, enum conf_tasks tasks)
 	return 0;
 }
 
-int slot_make_pipes(struct slot *s, enum conf_tasks tasks)
+int slot_make_pipes(struct slot *s, enum conf_tasks tasks, bool status)
 {
 	if (make_pipe(0, &s->log, &s->log_in) == 0 &&
-	    make_pipe(0, &s->status, &s->status_in) == 0 && make_task_pipes(s, tasks) == 0)
+	    (!status || make_pipe(0, &s->status, &s->status_in) == 0) &&
+	    make_task_pipes(s, tasks) == 0)
 		return 0;
 	slot_drop_pipes(s);
 	return -1;
@@ -129,6 +131,14 @@ void slot_take_request(struct slot *s, const struct wire_spawn *q, const int fds
 		}
 	while (used < count)
 		close(fds[used++]);
+}
+
+void slot_keep_tail(struct slot *s, const struct wire_tail *tail)
+{
+	if (!(s->with & WIRE_WITH_TAIL) || s->with & WIRE_WITH_ARGS)
+		return;
+	s->args = slot_put_away(sealed_memory("crewd-args", tail->data, tail->len));
+	s->with ^= WIRE_WITH_TAIL | WIRE_WITH_ARGS;
 }
 
 void slot_drop_request(struct slot *s)

@@ -34,19 +34,24 @@ struct slot {
 	unsigned oom_kills; /* in its cgroup, when last looked at */
 	bool fds_told;	    /* its descriptors have been passed to this manager */
 	int next_dirty;
+	bool held; /* that it is there is told a little later, see table_began() */
+	int next_held;
 	int next_pid; /* chain of the pid's bucket, -1: last */
 	char name[CREW_NAME_MAX + 1];
 };
 
 void slot_init(struct slot *s);
-/* The pipes for a child, and its standard input. 0, or -1 with errno and nothing made. */
-int slot_make_pipes(struct slot *s, enum conf_tasks tasks);
+/* The pipes for a child, and its standard input; one that borrows the keeper's memory needs none for its status. 0,
+ * or -1 with errno and nothing made. */
+int slot_make_pipes(struct slot *s, enum conf_tasks tasks, bool status);
 /* The pipes of tasks are given to the worker's user, who may want to open /dev/stdout. 0 or -1. */
 int slot_give_pipes(const struct slot *s, uid_t uid, gid_t gid);
 void slot_unshared(struct slot *s);   /* the child has its ends */
 void slot_drop_pipes(struct slot *s); /* there is no child after all; keeps errno */
 /* What came with WIRE_SPAWN. The descriptors are the callee's, also those that are of no use. */
 void slot_take_request(struct slot *s, const struct wire_spawn *q, const int fds[], unsigned count);
+/* The tail of its packet, kept until its turn comes: as memory of its own, as if it had been too long for one. */
+void slot_keep_tail(struct slot *s, const struct wire_tail *tail);
 void slot_drop_request(struct slot *s); /* what came with the request is not needed any more */
 void slot_close_input(
 	struct slot *s);	 /* for good; one that is still to be forked has none either */

@@ -37,14 +37,15 @@ struct spawn_setup spawn_setup;
 
 /* The child's, to which nothing may have been left by the one before: see fork_borrowing(). */
 static char *argv_space[CREW_ARGS_MAX + CREW_TASK_ARGS_MAX + 1];
-static int status_fd;
+static int status_fd; /* -1: it borrows the keeper's memory, and leaves word here: */
+static struct spawn_failure word;
 
 static void __attribute__((noreturn)) fail(enum wire_step step)
 {
 	struct spawn_failure f = { .step = (int)step, .err = errno };
-	ssize_t n = write(status_fd, &f, sizeof(f));
 
-	_exit(n == sizeof(f) ? 127 : 126);
+	word = f;
+	_exit(status_fd < 0 || write(status_fd, &f, sizeof(f)) == sizeof(f) ? 127 : 126);
 }
 
 /* Without a user of its own a worker is what crewd is: its names then only stand in for what is missing. */
@@ -142,24 +143,32 @@ static void set_stdio(const struct stdio *io)
 
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(io->log, 2) < 0)
 		fail(WIRE_STEP_STDIO);
-	if (status_fd != 3 && dup3(status_fd, 3, O_CLOEXEC) < 0)
+	if (status_fd >= 0 && status_fd != 3 && dup3(status_fd, 3, O_CLOEXEC) < 0)
 		fail(WIRE_STEP_STDIO);
-	status_fd = 3;
-	close_range(4, ~0u, 0);
+	status_fd = status_fd >= 0 ? 3 : -1;
+	close_range(status_fd < 0 ? 3 : 4, ~0u, 0);
 }
 
 /*
- * Default dispositions first, then the empty mask: what comes meanwhile is not lost, and ends the child. The
- * kernel is asked directly: the C library refuses its own two, which may have been inherited as ignored.
- * All of the kernel's struct being zero means the default, on every architecture.
+ * The kernel is asked directly: the C library refuses its own two, which may have been inherited as ignored.
+ * All of the kernel's struct being zero means the default, on every architecture. What is handled (by a sanitizer)
+ * is not touched: exec does that.
  */
-static void reset_signals(void)
+void spawn_unignore_signals(void)
 {
 	static const unsigned long standard[8];
-	sigset_t none;
+	struct sigaction now;
 
 	for (int i = 1; i < _NSIG; i++)
-		syscall(SYS_rt_sigaction, i, standard, NULL, (size_t)_NSIG / 8);
+		if (sigaction(i, NULL, &now) < 0 || now.sa_handler == SIG_IGN)
+			syscall(SYS_rt_sigaction, i, standard, NULL, (size_t)_NSIG / 8);
+}
+
+/* What came meanwhile is not lost, and ends the child. */
+static void unblock_signals(void)
+{
+	sigset_t none;
+
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -212,7 +221,7 @@ static void take_descriptors(const struct slot *s)
 	status_fd = s->status_in;
 	if (close_range(SLOT_LOW, ~0u, CLOSE_RANGE_UNSHARE) < 0 && unshare(CLONE_FILES) < 0)
 		_exit(126);
-	if (write(status_fd, "", 1) != 1)
+	if (status_fd >= 0 && write(status_fd, "", 1) != 1)
 		_exit(126);
 }
 
@@ -249,6 +258,14 @@ static void set_command(const struct conf *conf, const struct conf_pool *p)
 	argv_space[n] = NULL; /* a child on the borrowed stack may have left more there */
 }
 
+/* A task is not told to the manager at once, so that this could not end it should the keeper be killed meanwhile. */
+static void end_with_keeper(int sig)
+{
+	prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0);
+	if (getppid() != spawn_setup.keeper)
+		_exit(126);
+}
+
 static void __attribute__((noreturn))
 child(const struct slot *s, const struct conf *conf, uint32_t index)
 {
@@ -270,7 +287,6 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 		fail(WIRE_STEP_SESSION);
 	cgroup_enter(s->name);
 	set_stdio(&io);
-	keep_only(status_fd);
 	set_limits(mine, p);
 	environment_begin(p->clean_environment);
 	set_identity(conf, id);
@@ -279,7 +295,9 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 	if (p->directory && chdir(conf_text(mine, p->directory)) < 0)
 		fail(WIRE_STEP_DIRECTORY);
 	set_command(mine, p);
-	reset_signals();
+	if (s->with & WIRE_WITH_TASK)
+		end_with_keeper(p->stop_signal);
+	unblock_signals();
 	exec_along_path(argv_space);
 	_exit(127);
 }
@@ -336,7 +354,7 @@ static pid_t start_child(const struct slot *s, const struct conf *conf, uint32_t
 	struct start start = { s, conf, pool };
 	pid_t pid;
 
-	if (may_borrow(conf, pool))
+	if (s->status < 0)
 		return fork_borrowing(&start);
 	pid = fork_sharing();
 	if (pid == 0)
@@ -360,7 +378,8 @@ static int give_pipes(const struct slot *s, const struct conf_pool *p)
 }
 
 /* All that can be known to be wrong before there is a child. */
-static int prepare(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f)
+static int prepare(struct slot *s, const struct conf *conf, uint32_t pool,
+		   const struct wire_tail *tail, struct spawn_failure *f)
 {
 	const struct conf_pool *p = NULL;
 	enum conf_tasks tasks = CONF_TASKS_NONE;
@@ -375,9 +394,9 @@ static int prepare(struct slot *s, const struct conf *conf, uint32_t pool, struc
 	}
 	if (for_task != (tasks == CONF_TASKS_EXEC)) /* or it became another kind */
 		return fail_to(f, WIRE_STEP_SPEC);
-	if (handed_load(s) < 0)
+	if (handed_load(s, tail) < 0)
 		return fail_to(f, WIRE_STEP_SPEC);
-	if (slot_make_pipes(s, tasks) < 0)
+	if (slot_make_pipes(s, tasks, !may_borrow(conf, pool)) < 0)
 		return fail_to(f, WIRE_STEP_PIPE);
 	if (give_pipes(s, p) == 0)
 		return 0;
@@ -386,15 +405,17 @@ static int prepare(struct slot *s, const struct conf *conf, uint32_t pool, struc
 	return -1;
 }
 
-int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f)
+int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool,
+		 const struct wire_tail *tail, struct spawn_failure *f)
 {
-	int r = prepare(s, conf, pool, f);
+	int r = prepare(s, conf, pool, tail, f);
 	pid_t pid;
 
 	slot_drop_request(s);
 	if (r < 0)
 		return -1;
 	cgroup_make(s->name);
+	word = (struct spawn_failure){ 0 };
 	pid = start_child(s, conf, pool);
 	if (pid < 0) {
 		fail_to(f, WIRE_STEP_FORK);
@@ -404,6 +425,13 @@ int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct 
 	/* Should the keeper die, the manager can have this group signalled through the pipe, see orphan.h. */
 	fcntl(s->log, F_SETOWN, -pid);
 	table_forked(s, pid);
+	if (s->status >= 0)
+		return 0;
+	slot_unshared(s);
+	s->told.step = word.step;
+	s->told.err = word.err;
+	if (!word.step)
+		s->told.state = WIRE_RUNNING;
 	return 0;
 }
 
@@ -427,7 +455,7 @@ self(const char *const *argv, const int *fds, unsigned count, const struct conf_
 			_exit(1);
 	}
 	close_range(above, ~0u, 0);
-	reset_signals();
+	unblock_signals();
 	execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
 	_exit(1);
 }
@@ -451,7 +479,7 @@ pid_t spawn_opener(int channel, const char *path, const struct wire *answer)
 
 	if (pid != 0)
 		return pid;
-	reset_signals();
+	unblock_signals();
 	keep_only(channel);
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 	w.log.err = fd < 0 ? errno : 0;

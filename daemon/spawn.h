@@ -14,6 +14,7 @@
 /* What every worker gets; set once at start. */
 struct spawn_setup {
 	bool root;
+	pid_t keeper;
 	struct rlimit nofile; /* as crewd was started with */
 	uid_t manager_uid;    /* whom the pipes are given to, so that it may open them again */
 	gid_t manager_gid;
@@ -27,10 +28,13 @@ struct spawn_failure {
 };
 
 /* Forks a child for the slot (name set): pool `pool` of `conf`, or the slot's own block; with what came with
- * the request if it is for a task. Sets the slot's pipes and the table's pid. Returns 0, or -1 with *f. The
+ * the request if it is for a task, of which the packet's tail, if that is still there, is given here. Sets the slot's pipes and the table's pid. Returns 0, or -1 with *f. The
  * child shares the keeper's descriptors until a byte comes through the status pipe; then slot_unshared() is
- * to be called. */
-int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool, struct spawn_failure *f);
+ * to be called. One without a status pipe is past its exec, or failed and about to end: that is in `told`. */
+int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool,
+		 const struct wire_tail *tail, struct spawn_failure *f);
+/* What was ignored when crewd was started is not: no worker inherits that. */
+void spawn_unignore_signals(void);
 /* Another main of this binary: fd[i] becomes descriptor 3 + i. `as`: whom to become, NULL: as we are.
  * Returns the pid, or -1 with errno. */
 pid_t spawn_self(const char *const *argv, const int *fds, unsigned count,

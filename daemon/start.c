@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "daemon/cgroup.h"
+#include "daemon/slice.h"
 #include "daemon/spawn.h"
 #include "daemon/keeper/state.h"
 #include "daemon/ledger.h"
@@ -287,6 +288,8 @@ int start_all(const char *config, const char *socket)
 	sigfillset(&signals);	      /* they are read, not handled */
 	sigdelset(&signals, SIGABRT); /* of the watchdog of systemd: it ends a keeper that hangs */
 	sigprocmask(SIG_SETMASK, &signals, NULL);
+	spawn_unignore_signals();
+	slice_make_short();
 	r = start_read(config, &k.now);
 	k.root = geteuid() == 0;
 	k.next.fd = -1;
@@ -299,6 +302,7 @@ int start_all(const char *config, const char *socket)
 	raise_limit();
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	spawn_setup.root = k.root;
+	spawn_setup.keeper = getpid();
 	k.as = k.now.conf->manager;
 	spawn_setup.manager_uid = k.root ? k.as.uid : geteuid();
 	spawn_setup.manager_gid = k.root ? k.as.gid : getegid();

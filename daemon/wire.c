@@ -1,6 +1,7 @@
 #include "daemon/wire.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,15 +11,17 @@ union control {
 	struct cmsghdr align;
 };
 
-int wire_send(int fd, const struct wire *w, const int *fds, unsigned count)
+int wire_send_tail(int fd, const struct wire *w, const char *tail, size_t len, const int *fds,
+		   unsigned count)
 {
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)w, .iov_len = sizeof(*w) };
+	struct iovec iov[2] = { { .iov_base = (void *)(uintptr_t)w, .iov_len = sizeof(*w) },
+				{ .iov_base = (void *)(uintptr_t)tail, .iov_len = len } };
 	union control control = { 0 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = len ? 2 : 1 };
 	struct cmsghdr *c;
 	ssize_t n;
 
-	if (count > WIRE_FDS_MAX)
+	if (count > WIRE_FDS_MAX || len > WIRE_TAIL_MAX)
 		return errno = EINVAL, -1;
 	if (count) {
 		msg.msg_control = control.space;
@@ -35,6 +38,11 @@ int wire_send(int fd, const struct wire *w, const int *fds, unsigned count)
 	return n < 0 ? -1 : 0;
 }
 
+int wire_send(int fd, const struct wire *w, const int *fds, unsigned count)
+{
+	return wire_send_tail(fd, w, NULL, 0, fds, count);
+}
+
 static void take_fds(struct msghdr *msg, int fds[WIRE_FDS_MAX], unsigned *count)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
@@ -47,12 +55,25 @@ static void take_fds(struct msghdr *msg, int fds[WIRE_FDS_MAX], unsigned *count)
 	}
 }
 
-int wire_receive(int fd, struct wire *w, int fds[WIRE_FDS_MAX], unsigned *count)
+/* Of a packet whose struct is whole; what follows is the tail, where there may be one. */
+static bool size_ok(size_t n, struct wire_tail *tail)
 {
-	struct iovec iov = { .iov_base = w, .iov_len = sizeof(*w) };
+	if (n < sizeof(struct wire))
+		return false;
+	if (tail)
+		tail->len = n - sizeof(struct wire);
+	return tail || n == sizeof(struct wire);
+}
+
+int wire_receive_tail(int fd, struct wire *w, struct wire_tail *tail, int fds[WIRE_FDS_MAX],
+		      unsigned *count)
+{
+	struct iovec iov[2] = { { .iov_base = w, .iov_len = sizeof(*w) },
+				{ .iov_base = tail ? tail->data : NULL,
+				  .iov_len = WIRE_TAIL_MAX } };
 	union control control;
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
+	struct msghdr msg = { .msg_iov = iov,
+			      .msg_iovlen = tail ? 2 : 1,
 			      .msg_control = control.space,
 			      .msg_controllen = sizeof(control.space) };
 	ssize_t n;
@@ -67,7 +88,7 @@ int wire_receive(int fd, struct wire *w, int fds[WIRE_FDS_MAX], unsigned *count)
 	if (n == 0)
 		return 0;
 	take_fds(&msg, fds, count);
-	if (n != sizeof(*w) || msg.msg_flags & MSG_TRUNC) {
+	if (!size_ok((size_t)n, tail) || msg.msg_flags & MSG_TRUNC) {
 		while (*count)
 			close(fds[--*count]);
 		return errno = EPROTO, -1;
@@ -75,4 +96,9 @@ int wire_receive(int fd, struct wire *w, int fds[WIRE_FDS_MAX], unsigned *count)
 	if (msg.msg_flags & MSG_CTRUNC)
 		return errno = EMFILE, -1;
 	return 1;
+}
+
+int wire_receive(int fd, struct wire *w, int fds[WIRE_FDS_MAX], unsigned *count)
+{
+	return wire_receive_tail(fd, w, NULL, fds, count);
 }

@@ -1,6 +1,6 @@
 /*
  * What keeper and manager say to one another: fixed structs over a SOCK_SEQPACKET pair, one struct
- * a packet, descriptors by SCM_RIGHTS. Both are the same binary, so there is no version and no byte
+ * a packet, descriptors by SCM_RIGHTS; a request to spawn may have a tail of bytes. Both are the same binary, so there is no version and no byte
  * order; the keeper all the same believes nothing the manager says (ranges, seals, runs are
  * checked).
  *
@@ -11,6 +11,7 @@
 #ifndef CREWD_WIRE_H
 #define CREWD_WIRE_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include "lib/bounds.h"
@@ -89,6 +90,7 @@ enum wire_with {
 	WIRE_WITH_ARGS = 2,  /* fd: arguments, each with its NUL, that follow the pool's command */
 	WIRE_WITH_INPUT = 4, /* fd: standard input */
 	WIRE_WITH_TASK = 8,  /* it is for a pool whose tasks are `exec`, and for no other */
+	WIRE_WITH_TAIL = 16, /* no fd: such arguments are the packet's tail, as they are short */
 };
 
 enum wire_whom {
@@ -162,14 +164,26 @@ struct wire {
 	};
 };
 
-#define WIRE_FDS_MAX 8
+#define WIRE_FDS_MAX  8
+#define WIRE_TAIL_MAX 4096
+
+struct wire_tail {
+	size_t len; /* 0: the packet has none */
+	char data[WIRE_TAIL_MAX];
+};
 
 /* Sends without waiting. 0, or -1 with errno EAGAIN (full: try when writable) or what sendmsg(2)
  * says. */
 int wire_send(int fd, const struct wire *w, const int *fds, unsigned count);
+/* With `len` bytes behind it, at most WIRE_TAIL_MAX. */
+int wire_send_tail(int fd, const struct wire *w, const char *tail, size_t len, const int *fds,
+		   unsigned count);
 /* One packet; fds received are close-on-exec, *count of them. 1, 0 when the other side is gone, or
  * -1 with errno (EAGAIN; EMFILE: the packet came, but descriptors were lost; EPROTO: not one of
  * ours). */
 int wire_receive(int fd, struct wire *w, int fds[WIRE_FDS_MAX], unsigned *count);
+/* The same of one that may have a tail; to wire_receive() such a one is not one of ours. */
+int wire_receive_tail(int fd, struct wire *w, struct wire_tail *tail, int fds[WIRE_FDS_MAX],
+		      unsigned *count);
 
 #endif

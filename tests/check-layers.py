@@ -26,7 +26,7 @@ FORK = re.compile(r"\b(?:fork|vfork|clone|clone3|posix_spawnp?|execv|execve|exec
 # The floors of the daemon, from the bottom. A file includes its own floor and those below it;
 # talk upwards is a callback given at creation.
 FLOORS = (
-    r"conf(_\w+)?|loop|wire|environment|cgroup|listen|sealed|slot|handed|held|spawn|redis_url|keeper/table",
+    r"conf(_\w+)?|loop|wire|environment|cgroup|listen|sealed|slot|handed|held|line|slice|timers|spawn|redis_url|keeper/table",
     r"child|keep|channel|outbox|ledger|journal(_\w+)?|redis",
     r"worker|pool|crew|crew_run|reload|task(_\w+)?|taskpool(_\w+)?|runner|queue(_\w+)?",
     r"sink|output|notify|orphan|pass|control|rpc(_\w+)?|manager",

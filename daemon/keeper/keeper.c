@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "daemon/cgroup.h"
+#include "daemon/line.h"
 #include "daemon/spawn.h"
 #include "daemon/keeper/state.h"
 #include "daemon/notify.h"
@@ -19,17 +20,12 @@
 
 #define TICK	  (2 * USEC_PER_SEC)
 #define EVENTS	  64
+#define HOLD	  2 /* ms */
 #define EXECS_MAX 128 /* on their way to exec at a time; more wait in line */
 
 struct keeper k = { .lock = -1, .link = -1, .listener = -1 };
 
-static struct {
-	unsigned execs; /* status pipes that are open */
-	struct {
-		uint32_t slot, run, pool;
-	} line[CREW_WORKERS_MAX]; /* those that wait to be forked, a ring */
-	unsigned head, count;
-} pending;
+static unsigned execs; /* status pipes that are open */
 
 void keeper_watch(int fd, uint32_t events, uint64_t what, bool is_new)
 {
@@ -59,87 +55,56 @@ static void read_status(struct slot *s, bool dead)
 		return;
 	close(s->status);
 	s->status = -1;
-	pending.execs--;
+	execs--;
 	if (n == sizeof(f)) {
 		s->told.step = f.step;
 		s->told.err = f.err;
 	} else if (s->told.state == WIRE_STARTING) {
 		s->told.state = WIRE_RUNNING;
-		table_mark(s);
+		table_began(s);
 	}
 }
 
-static void fork_now(struct slot *s, uint32_t pool)
+static void fork_now(struct slot *s, uint32_t pool, const struct wire_tail *tail)
 {
 	struct spawn_failure f;
 
 	s->told.started = clock_now();
 	s->fds_told = false; /* a manager may have come while it was in line */
-	if (spawn_worker(s, k.now.conf, pool, &f) < 0) {
+	if (spawn_worker(s, k.now.conf, pool, tail, &f) < 0) {
 		s->told.state = WIRE_GONE;
 		s->told.step = f.step;
 		s->told.err = f.err;
 		s->told.ended = clock_now();
-	} else {
-		pending.execs++;
-		read_status(s, false); /* one that was begun as vfork(2) does is past its exec */
-		if (s->status >= 0)
-			keeper_watch(s->status, EPOLLIN, s->told.slot, true);
+	} else if (s->status >= 0) {
+		execs++;
+		keeper_watch(s->status, EPOLLIN, s->told.slot, true);
 	}
-	table_mark(s);
+	table_began(s);
 }
 
-void keeper_spawn(uint32_t slot, uint32_t pool)
+void keeper_spawn(struct slot *s, uint32_t pool, const struct wire_tail *tail)
 {
-	struct slot *s = table_slot(slot);
-	unsigned next;
-
-	s->told = (struct wire_child){ .slot = slot, .run = s->told.run, .state = WIRE_STARTING };
-	if (pending.execs < EXECS_MAX || pending.count == CREW_WORKERS_MAX) {
-		fork_now(s, pool);
+	s->told = (struct wire_child){ .slot = s->told.slot,
+				       .run = s->told.run,
+				       .state = WIRE_STARTING };
+	if (execs < EXECS_MAX || line_is_full()) {
+		fork_now(s, pool, tail);
 		return;
 	}
-	next = (pending.head + pending.count++) % CREW_WORKERS_MAX;
-	pending.line[next].slot = slot;
-	pending.line[next].run = s->told.run;
-	pending.line[next].pool = pool;
+	slot_keep_tail(s, tail);
+	line_put((struct line_entry){ s->told.slot, s->told.run, pool });
 }
 
 static void fork_line(void)
 {
-	while (pending.count && pending.execs < EXECS_MAX) {
-		unsigned i = pending.head;
-		struct slot *s = table_slot(pending.line[i].slot);
+	struct line_entry e;
 
-		pending.head = (i + 1) % CREW_WORKERS_MAX;
-		pending.count--;
-		if (s->told.state == WIRE_STARTING && s->told.run == pending.line[i].run)
-			fork_now(s, pending.line[i].pool);
-	}
-}
+	while (execs < EXECS_MAX && line_take(&e)) {
+		struct slot *s = table_slot(e.slot);
 
-/* What has index i in the configuration in force: its index in the next one, if it is there. */
-static uint32_t index_in(const struct conf *next, uint32_t i)
-{
-	const struct conf *now = k.now.conf;
-	const char *name = i < now->pool_count ? conf_text(now, conf_pool_at(now, i)->name) : NULL;
-
-	for (uint32_t j = 0; name && j < next->pool_count; j++)
-		if (strcmp(name, conf_text(next, conf_pool_at(next, j)->name)) == 0)
-			return j;
-	return name ? UINT32_MAX - 1 : i;
-}
-
-void keeper_renumber(const struct conf *next)
-{
-	uint32_t was = UINT32_MAX, is = UINT32_MAX;
-
-	for (unsigned i = 0; i < pending.count; i++) {
-		uint32_t *pool = &pending.line[(pending.head + i) % CREW_WORKERS_MAX].pool;
-
-		if (*pool != was)
-			is = index_in(next, was = *pool);
-		*pool = is;
+		if (s->told.state == WIRE_STARTING && s->told.run == e.run)
+			fork_now(s, e.pool, NULL);
 	}
 }
 
@@ -149,7 +114,8 @@ static void worker_died(struct slot *s, const siginfo_t *si)
 {
 	struct rusage u;
 
-	keeper_kill(s, SIGKILL); /* what it left behind; its pid is still its own */
+	cgroup_kill(s->name); /* what it left behind; its pid is still its own */
+	kill(-s->told.pid, SIGKILL);
 	if (s->status >= 0)
 		read_status(s, true);
 	if (s->status_in >= 0) { /* it died before all else */
@@ -216,7 +182,7 @@ void keeper_kill(const struct slot *s, int sig)
 
 void keeper_kill_all(void)
 {
-	pending.count = 0;
+	line_clear();
 	for (unsigned i = 0; i < table_used(); i++) {
 		struct slot *s = table_slot(i);
 
@@ -311,10 +277,12 @@ static void loop(int64_t interval)
 		if (want != ticking)
 			set_tick(ticking = want);
 		k.retry = false;
-		n = epoll_wait(k.epoll, events, EVENTS, -1);
+		n = epoll_wait(k.epoll, events, EVENTS, table_holds() ? HOLD : -1);
 		for (int i = 0; i < n; i++)
 			dispatch(&events[i]);
 		fork_line();
+		if (table_holds())
+			table_release(clock_now() - HOLD * USEC_PER_MSEC);
 		link_talk();
 	}
 }

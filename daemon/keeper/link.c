@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "daemon/cgroup.h"
 #include "daemon/held.h"
+#include "daemon/line.h"
 #include "daemon/spawn.h"
 #include "daemon/keeper/state.h"
 #include "daemon/notify.h"
@@ -213,7 +214,8 @@ void link_talk(void)
 static struct {
 	int fds[WIRE_FDS_MAX];
 	unsigned count;
-} carried; /* the descriptors that came with the request; what is not taken is closed */
+	struct wire_tail tail;
+} carried; /* what came with the request; descriptors that are not taken are closed */
 
 /* The slot, if the word is about the run it is in. */
 static struct slot *about(const struct wire *w)
@@ -237,7 +239,7 @@ static void on_spawn(const struct wire *w)
 	carried.count = 0;
 	s->told.run = q->run;
 	memcpy(s->name, q->name, sizeof(s->name));
-	keeper_spawn(q->slot, q->pool);
+	keeper_spawn(s, q->pool, &carried.tail);
 }
 
 static void on_signal(const struct wire *w)
@@ -302,7 +304,7 @@ static void on_commit(const struct wire *w)
 {
 	if (!k.next.conf || k.next.serial != w->value)
 		return;
-	keeper_renumber(k.next.conf);
+	line_renumber(k.now.conf, k.next.conf);
 	start_drop(&k.now);
 	k.now = k.next;
 	k.next = (struct snapshot){ .fd = -1 };
@@ -379,7 +381,7 @@ void link_io(bool to_the_end)
 {
 	for (int i = 0; (to_the_end || i < A_TURN) && k.link >= 0; i++) {
 		struct wire w;
-		int n = wire_receive(k.link, &w, carried.fds, &carried.count);
+		int n = wire_receive_tail(k.link, &w, &carried.tail, carried.fds, &carried.count);
 
 		if (n < 0 && (errno == EAGAIN || errno == EPROTO))
 			return;

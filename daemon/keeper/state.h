@@ -68,8 +68,7 @@ void link_talk(void);	       /* sends what there is to say, as far as it goes */
 void link_tick(int64_t now);
 /* keeper.c */
 void keeper_watch(int fd, uint32_t events, uint64_t what, bool is_new);
-void keeper_spawn(uint32_t slot, uint32_t pool);
-void keeper_renumber(const struct conf *next);	 /* the pools of those in line to be forked */
+void keeper_spawn(struct slot *s, uint32_t pool, const struct wire_tail *tail);
 void keeper_kill(const struct slot *s, int sig); /* everything it has started */
 void keeper_kill_all(void);
 #define WATCH_SIGNALS UINT64_C(0x100000000)

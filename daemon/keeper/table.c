@@ -7,7 +7,7 @@
 
 static struct table {
 	unsigned alive, used;
-	int first_dirty, last_dirty;
+	int first_dirty, last_dirty, first_held;
 	int by_pid[BUCKETS];
 	struct slot slots[CREW_WORKERS_MAX];
 } * table;
@@ -20,7 +20,7 @@ int table_init(void)
 	if (p == MAP_FAILED)
 		return -1;
 	table = p;
-	table->first_dirty = table->last_dirty = -1;
+	table->first_dirty = table->last_dirty = table->first_held = -1;
 	memset(table->by_pid, 0xff, sizeof(table->by_pid));
 	return 0;
 }
@@ -121,6 +121,39 @@ void table_mark_all(void)
 
 		s->fds_told = false;
 		if (s->told.state != WIRE_FREE || s->block >= 0)
+			table_mark(s);
+	}
+}
+
+void table_began(struct slot *s)
+{
+	if (!(s->with & WIRE_WITH_TASK) || !table_is_alive(s)) {
+		table_mark(s);
+	} else if (!s->held) {
+		s->held = true;
+		s->next_held = table->first_held;
+		table->first_held = (int)s->told.slot;
+	}
+}
+
+bool table_holds(void)
+{
+	return table->first_held >= 0;
+}
+
+void table_release(int64_t until)
+{
+	for (int *link = &table->first_held; *link >= 0;) {
+		struct slot *s = &table->slots[*link];
+		bool alive = table_is_alive(s) && s->told.pid;
+
+		if (alive && s->told.started > until) {
+			link = &s->next_held;
+			continue;
+		}
+		*link = s->next_held;
+		s->held = false;
+		if (alive)
 			table_mark(s);
 	}
 }

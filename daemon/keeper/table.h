@@ -21,5 +21,10 @@ void table_mark(struct slot *s); /* has news */
 struct slot *table_news(void);	 /* the first with news, or NULL */
 void table_told(struct slot *s); /* the first one's news has been told */
 void table_mark_all(void);	 /* another manager: all that are not free, descriptors too */
+/* It has been forked, or is past its exec: that is news. But most tasks of exec end within a millisecond or two,
+ * and to tell begin and end at once takes half the work: theirs is held back until table_release(). */
+void table_began(struct slot *s);
+bool table_holds(void);
+void table_release(int64_t until); /* of those that were started until then and are still there */
 
 #endif

@@ -3,8 +3,9 @@
  *   first FIFO        a worker whose first act is to write the time (CLOCK_MONOTONIC, ns) to FIFO; then sleeps
  *   forkexec N FIFO   floor of restart latency: fork + exec of `first FIFO`, N times; prints ns, a line each
  *   spawn N           floor of the fleet: vfork + exec of `sleep`, N times; prints seconds
- *   echo SOCKET       floor of control: answers each NUL-framed message with itself
+ *   echo SOCKET       floor of control and queues: sends back what it gets, until the last connection has ended
  *   trips SOCKET N MESSAGE   N round trips on one connection; prints total seconds, p50 and p99 in ns
+ *   sync DIR SECONDS  floor of durable queues: pwrite + fdatasync of 128 bytes in a preallocated file; prints how many a second
  *   posix N           floor of whole processes: posix_spawn of /bin/true, N times; prints seconds each
  */
 #define _GNU_SOURCE
@@ -109,29 +110,51 @@ static struct sockaddr_un address(const char *path)
 	return a;
 }
 
-/* One connection, read and write back: what any server that waits with epoll has to do. */
+static int watched(int ep, int fd)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.fd = fd };
+
+	return fd < 0 ? -1 : epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+}
+
+/* False: the connection has ended. */
+static int echo_once(int fd)
+{
+	static char buf[65536];
+	ssize_t got = recv(fd, buf, sizeof(buf), 0), sent = 0, n;
+
+	if (got == 0)
+		close(fd);
+	while (sent < got && (n = send(fd, buf + sent, (size_t)(got - sent), 0)) > 0)
+		sent += n;
+	return got != 0;
+}
+
+/* Read and write back: what any server that waits with epoll has to do. */
 static int echo(const char *path)
 {
-	struct sockaddr_un a = address(path);
-	int listener = socket(AF_UNIX, SOCK_STREAM, 0), ep = epoll_create1(0), fd;
-	struct epoll_event e = { .events = EPOLLIN };
-	char buf[65536];
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0), ep = epoll_create1(0), count = -1;
+	struct epoll_event e[32];
+	struct sockaddr_un a;
+	char early[128];
 
-	if (bind(listener, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(listener, 8) < 0)
+	/* Whoever sees it may connect. */
+	snprintf(early, sizeof(early), "%s.new", path);
+	a = address(early);
+	if (bind(listener, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(listener, 8) < 0 ||
+	    rename(early, path) < 0)
 		return 1;
-	fd = accept(listener, NULL, NULL);
-	fcntl(fd, F_SETFL, O_NONBLOCK);
-	epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
-	for (;;) {
-		ssize_t got, sent = 0, n;
+	for (watched(ep, listener); count;) {
+		int n = epoll_wait(ep, e, 32, -1);
 
-		epoll_wait(ep, &e, 1, -1);
-		got = read(fd, buf, sizeof(buf));
-		if (got == 0)
-			return 0;
-		while (sent < got && (n = write(fd, buf + sent, (size_t)(got - sent))) > 0)
-			sent += n;
+		for (int i = 0; i < n; i++) {
+			if (e[i].data.fd != listener)
+				count -= !echo_once(e[i].data.fd);
+			else if (watched(ep, accept4(listener, NULL, NULL, SOCK_NONBLOCK)) == 0)
+				count = count < 0 ? 1 : count + 1;
+		}
 	}
+	return 0;
 }
 
 static int compare(const void *a, const void *b)
@@ -172,6 +195,29 @@ static int trips(const char *path, int n, const char *message)
 	return 0;
 }
 
+static int syncs(const char *dir, double seconds)
+{
+	static char record[128];
+	char path[4096];
+	int64_t begin, end;
+	off_t at = 0, most = 64 << 20;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/sync", dir);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || unlink(path) < 0 || fallocate(fd, 0, 0, most) < 0 || fsync(fd) < 0)
+		return 1;
+	begin = now();
+	end = begin + (int64_t)(seconds * 1e9);
+	while (now() < end) {
+		if (pwrite(fd, record, sizeof(record), at % most) != sizeof(record) || fdatasync(fd) < 0)
+			return 1;
+		at += sizeof(record);
+	}
+	printf("%.0f\n", (double)(at / (off_t)sizeof(record)) * 1e9 / (double)(now() - begin));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
@@ -184,6 +230,8 @@ int main(int argc, char **argv)
 		return spawn_many(atoi(argv[2]));
 	if (strcmp(mode, "posix") == 0 && argc > 2)
 		return posix_many(atoi(argv[2]));
+	if (strcmp(mode, "sync") == 0 && argc > 3)
+		return syncs(argv[2], atof(argv[3]));
 	if (strcmp(mode, "echo") == 0 && argc > 2)
 		return echo(argv[2]);
 	if (strcmp(mode, "trips") == 0 && argc > 4)

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""The peer of task pools: multiprocessing.Pool with two workers and trivial tasks. pool.py N
+"""The peer of task pools: multiprocessing.Pool with two workers and trivial tasks. pool.py trips|rates N
 
-Prints a JSON object: seconds a round trip of apply (p50, p99), tasks a second of the rest. N tasks each, of apply a
-tenth. Every result is looked at.
+Prints a JSON object: `trips`: seconds a round trip of N times apply (p50, p99); `rates`: tasks a second of the rest, N
+tasks each. Every result is looked at.
 """
 import json
 import multiprocessing
@@ -22,24 +22,29 @@ def rate(tasks, function):
     return len(tasks) / took
 
 
-def main():
-    n = int(sys.argv[1])
-    tasks = [f"t {i}" for i in range(n)]
-    with multiprocessing.Pool(2) as pool:
-        assert pool.apply(echo, ("warm",)) == "warm"
-        trips = []
-        for task in tasks[:n // 10]:
-            begin = time.perf_counter()
-            found = pool.apply(echo, (task,))
-            trips.append(time.perf_counter() - begin)
-            assert found == task
-        trips.sort()
-        print(json.dumps({
-            "p50": trips[len(trips) // 2], "p99": trips[len(trips) * 99 // 100],
-            "apply_async": rate(tasks, lambda ts: [r.get() for r in [pool.apply_async(echo, (t,)) for t in ts]]),
+def trips(pool, tasks):
+    took = []
+    for task in tasks:
+        begin = time.perf_counter()
+        found = pool.apply(echo, (task,))
+        took.append(time.perf_counter() - begin)
+        assert found == task
+    took.sort()
+    return {"p50": took[len(took) // 2], "p99": took[len(took) * 99 // 100]}
+
+
+def rates(pool, tasks):
+    return {"apply_async": rate(tasks, lambda ts: [r.get() for r in [pool.apply_async(echo, (t,)) for t in ts]]),
             "imap": rate(tasks, lambda ts: list(pool.imap(echo, ts))),
             "map": rate(tasks, lambda ts: pool.map(echo, ts)),
-            "map_chunksize_1": rate(tasks, lambda ts: pool.map(echo, ts, chunksize=1))}))
+            "map_chunksize_1": rate(tasks, lambda ts: pool.map(echo, ts, chunksize=1))}
+
+
+def main():
+    tasks = [f"t {i}" for i in range(int(sys.argv[2]))]
+    with multiprocessing.Pool(2) as pool:
+        assert pool.apply(echo, ("warm",)) == "warm"
+        print(json.dumps({"trips": trips, "rates": rates}[sys.argv[1]](pool, tasks)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 /*
  * A producer and a consumer of a queue that costs little itself, each a process with a connection of its own:
  *   queues flow PEER SOCKET NAME SIZE HOW SECONDS   prints items a second
+ *   queues puts PEER SOCKET NAME SIZE SECONDS       a producer alone, one at a time; items a second
  *   queues trip PEER SOCKET NAME SIZE N             N items there (NAME) and back (NAME-back); p50 and p99 in ns
- * PEER: crewd or redis. HOW: `one` at a time, `pipelined` (64 calls before the first reply is read; crewd only), or
+ * PEER: crewd, redis, or echo: `helper echo`, which sends back what it gets (`flow` for SECONDS, as nothing ends it). HOW: `one` at a time, `pipelined` (64 calls before the first reply is read; crewd only), or
  * `many` (100 items a call; crewd only). Queues have to be there, and empty. Every reply is looked at.
  */
 #define _GNU_SOURCE
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -244,9 +246,34 @@ static unsigned redis_get(struct link *l, const char *name, unsigned calls, unsi
 	return !*ended;
 }
 
+static int64_t flow_ends;
+static uint64_t *puts_done; /* shared with the producer */
+
+/* What a put and a get cost at least, with a server between two processes: a round trip of each. */
+static void echo_put(struct link *l, const char *name, const char *what, unsigned calls,
+		     unsigned each)
+{
+	(void)name;
+	(void)calls;
+	(void)each;
+	add(l, what, item_size);
+	add(l, "", 1);
+	send_out(l);
+	receive(l, '\0', 1);
+}
+
+static unsigned echo_get(struct link *l, const char *name, unsigned calls, unsigned each,
+			 bool *ended)
+{
+	echo_put(l, name, item, calls, each);
+	*ended = now() >= flow_ends;
+	return 1;
+}
+
 static const struct peer peers[] = {
 	{ "crewd", crewd_put, crewd_get },
 	{ "redis", redis_put, redis_get },
+	{ "echo", echo_put, echo_get },
 };
 
 static const struct peer *peer_named(const char *name)
@@ -279,13 +306,12 @@ static void end_other(pid_t pid)
 		die("the other process failed");
 }
 
-static void produce(const struct peer *p, const char *name, unsigned calls, unsigned each,
-		    double seconds)
+static void produce(const struct peer *p, const char *name, unsigned calls, unsigned each)
 {
-	int64_t end = now() + (int64_t)(seconds * 1e9);
-
-	while (now() < end)
+	while (now() < flow_ends) {
 		p->put(&one, name, item, calls, each);
+		++*puts_done;
+	}
 	for (unsigned i = 0; i < calls; i++) /* one for each call that may wait */
 		p->put(&one, name, last, 1, 1);
 	exit(0);
@@ -296,21 +322,50 @@ static void flow(const struct peer *p, const char *path, const char *name, const
 {
 	unsigned calls = strcmp(how, "pipelined") == 0 ? AHEAD : 1;
 	unsigned each = strcmp(how, "many") == 0 ? MANY : 1;
-	pid_t pid = begin_other(path);
 	uint64_t count = 0;
 	bool ended = false;
-	int64_t begin;
+	int64_t begin, end;
+	pid_t pid;
 
-	if (p->get == redis_get && calls * each > 1)
-		die("redis: only one at a time");
+	if (p->get != crewd_get && calls * each > 1)
+		die("%s: only one at a time", p->name);
+	puts_done = mmap(NULL, sizeof(*puts_done), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (puts_done == MAP_FAILED)
+		die("no memory");
+	flow_ends = now() + (int64_t)(seconds * 1e9);
+	pid = begin_other(path);
 	if (pid == 0)
-		produce(p, name, calls, each, seconds);
+		produce(p, name, calls, each);
 	p->get(&one, name, calls, each, &ended);
-	begin = now();
-	while (!ended)
-		count += p->get(&one, name, calls, each, &ended);
-	printf("%.0f\n", (double)count * 1e9 / (double)(now() - begin));
+	begin = end = now();
+	while (!ended) {
+		unsigned got = p->get(&one, name, calls, each, &ended);
+		int64_t t = now();
+
+		/* What a queue without a bound has left when its producer is done, is taken undisturbed. */
+		count += t < flow_ends ? got : 0;
+		end = t < flow_ends ? t : end;
+	}
 	end_other(pid);
+	if (p->get ==
+	    echo_get) /* nothing makes one side wait for the other: half of what both did */
+		count = (count + *puts_done) / 2;
+	printf("%.0f\n", (double)count * 1e9 / (double)(end - begin));
+}
+
+static void puts_alone(const struct peer *p, const char *path, const char *name, double seconds)
+{
+	int64_t begin, end;
+	uint64_t count = 0;
+
+	link_open(&one, path);
+	p->put(&one, name, item, 1, 1);
+	begin = now();
+	end = begin + (int64_t)(seconds * 1e9);
+	for (; now() < end; count++)
+		p->put(&one, name, item, 1, 1);
+	printf("%.0f\n", (double)count * 1e9 / (double)(now() - begin));
 }
 
 static int compare(const void *a, const void *b)
@@ -356,6 +411,8 @@ int main(int argc, char **argv)
 	make_items(strtoul(argv[5], NULL, 10));
 	if (strcmp(argv[1], "flow") == 0 && argc == 8)
 		flow(p, argv[3], argv[4], argv[6], atof(argv[7]));
+	else if (strcmp(argv[1], "puts") == 0)
+		puts_alone(p, argv[3], argv[4], atof(argv[6]));
 	else if (strcmp(argv[1], "trip") == 0)
 		trip(p, argv[3], argv[4], (unsigned)strtoul(argv[6], NULL, 10));
 	else

@@ -732,7 +732,7 @@ def test_bar_of_a_pipe_counts(fake):
     assert b"%" not in t.text and b"ETA" not in t.text
     t.process.send_signal(signal.SIGINT)
     t.wait()
-    assert t.process.returncode == -signal.SIGINT
+    assert t.process.returncode == -signal.SIGINT and t.text.endswith(CLEAR)
     t.permits.release(1)
     t.process.stdin.close(), t.process.stdout.close()
 

@@ -327,6 +327,20 @@ def test_keeper_killed(crewd):
     crewd.exitcode, crewd.leftovers_ok = -signal.SIGKILL, True
 
 
+@pytest.mark.parametrize("moment", range(12))
+@pytest.mark.parametrize("user", ["", pytest.param('user = "games"', marks=ROOT_ONLY)])
+def test_keeper_killed_when_tasks_begin(crewd, moment, user):
+    """Whether the manager has heard of their processes or not."""
+    crewd.start(f'pool "t" {{ tasks = "exec" command = {{"sleep"}} workers = 4 {user} }}')
+    with crewd.varlink() as v:
+        v.send("io.crewd.Pool.Map", {"pool": "t", "tasks": ["1000"] * 4}, more=True)
+        time.sleep(moment / 3000)  # not waited for anything: each is another moment
+        os.kill(crewd.process.pid, signal.SIGKILL)
+    crewd.process.wait()
+    until(lambda: not crewd.marked(), "no process is left", 30)
+    crewd.exitcode, crewd.leftovers_ok = -signal.SIGKILL, True
+
+
 @ROOT_ONLY
 def test_as_an_ordinary_user(crewd):
     """The same without root: no other user, the same rights for manager and workers."""

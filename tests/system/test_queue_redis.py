@@ -33,13 +33,16 @@ class Redis:
     def url(self, db=0):
         return f"unix://{self.socket}?db={db}"
 
-    def start(self, **more):
-        self.conf.update(more)
+    def begin(self):
         text = "".join(f"{k.replace('_', '-')} {v}\n" for k, v in self.conf.items())
         (self.dir / "redis.conf").write_text(text)
         # pylint: disable-next=consider-using-with
         self.process = subprocess.Popen([SERVER, self.dir / "redis.conf"], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL)
+
+    def start(self, **more):
+        self.conf.update(more)
+        self.begin()
         until(self.answers, "redis answers")
         return self
 
@@ -263,6 +266,20 @@ def test_a_stream(crewd, redis):
         assert v.receive()["parameters"]["item"] == 3
     until(lambda: size(crewd) == 2, "given back")
     assert [get(crewd, "q"), get(crewd, "q")] == [2, 3]
+
+
+def test_a_stream_of_many(crewd, redis):
+    redis.start()
+    crewd.start(queue(redis))
+    up(crewd)
+    with crewd.varlink() as v:
+        v.send(Q + "GetMany", {"name": "q", "max": 100}, more=True)
+        waiting(crewd, "q", waitingGet=1)
+        crewd.call(Q + "PutMany", name="q", items=list(range(250)))
+        got = []
+        while len(got) < 250:
+            got += v.receive()["parameters"]["items"]
+        assert got == list(range(250)) and v.silent()
 
 
 def test_delete(crewd, redis):

@@ -182,7 +182,9 @@ def test_the_example(crewd, kind):
 def test_the_daemon_takes_part_without_waiting(crewd):
     crewd.start(SHARED)
     put(crewd, "jobs", 1, "zwei")
-    assert refused(crewd, "Put", name="jobs", item=3)[0] == "WrongKind"
+    error, what = refused(crewd, "Put", name="jobs", item=3)
+    assert (error, what["name"], what["kind"]) == ("WrongKind", "jobs", "shared")
+    assert "say block false, or attach" in what["why"]
     assert refused(crewd, "Get", name="jobs")[1].items() >= {"name": "jobs", "kind": "shared"}.items()
     assert refused(crewd, "Get", name="jobs", timeout=1)[0] == "WrongKind"
     assert refused(crewd, "Get", name="jobs", block=False, lease=True)[0] == "WrongKind"
@@ -190,7 +192,8 @@ def test_the_daemon_takes_part_without_waiting(crewd):
     assert refused(crewd, "Join", name="jobs", timeout=0)[0] == "TimedOut"
     with crewd.varlink() as v:
         v.send(Q + "Get", {"name": "jobs", "block": False}, more=True)
-        assert v.receive()["error"] == Q + "WrongKind"
+        reply = v.receive()
+        assert reply["error"] == Q + "WrongKind" and "not streamed" in reply["parameters"]["why"]
     full, why = refused(crewd, "PutMany", name="jobs", items=[3, 4], block=False)
     assert (full, why["put"]) == ("Full", 1)
     assert crewd.call(Q + "GetMany", name="jobs", max=9, timeout=0) == {"items": [1, "zwei", 3]}

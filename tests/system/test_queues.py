@@ -488,6 +488,38 @@ def test_streams_share_what_comes(crewd):
         assert b.receive()["parameters"] == {"item": "for b"}
 
 
+def test_a_stream_of_many(crewd):
+    crewd.start("queue q {}")
+    with crewd.varlink() as v:
+        v.send(Q + "GetMany", {"name": "q", "max": 40}, more=True)
+        waiting(crewd, "q", waitingGet=1)
+        crewd.call(Q + "PutMany", name="q", items=list(range(100)))
+        got = [v.receive() for _ in range(3)]
+        assert all(r["continues"] for r in got)
+        assert [r["parameters"]["items"] for r in got] == [list(range(40)), list(range(40, 80)), list(range(80, 100))]
+        put(crewd, "q", "one")
+        assert v.receive() == {"parameters": {"items": ["one"]}, "continues": True}
+        crewd.call(Q + "Delete", name="q")
+        assert v.receive()["error"] == Q + "NoSuchQueue"
+
+
+def test_a_stream_of_many_stops_while_nobody_reads(crewd):
+    crewd.start("queue q {}")
+    item = "x" * 1000
+    with crewd.varlink() as v:
+        for _ in range(10):
+            crewd.call(Q + "PutMany", name="q", items=[item] * 500)
+        v.send(Q + "GetMany", {"name": "q", "max": 10}, more=True)
+        v.send(Q + "Qsize", {"name": "q"})
+        until(lambda: crewd.call(Q + "Qsize", name="q")["qsize"] < 5000, "it has begun")
+        left = crewd.call(Q + "Qsize", name="q")["qsize"]
+        assert left > 2000  # not what a client does not read
+        got = 0
+        while got < 5000:
+            got += v.receive()["parameters"]["items"].count(item)
+        assert got == 5000
+
+
 def test_a_stream_ends_when_nothing_comes(crewd):
     crewd.start("queue q {}")
     put(crewd, "q", 1, 2)

@@ -423,6 +423,19 @@ static void exec_tasks(void)
 	CHECK(start_task(0, EXEC, &task) == 0);
 	ANSWER(0, "0d1p2p kept 0 0 :", NULL, 0);
 
+	/* as much as goes into a packet, and one more */
+	for (size_t size = WIRE_TAIL_MAX; size <= WIRE_TAIL_MAX + 1; size++) {
+		char head[64];
+
+		memset(big, 'y', size);
+		memcpy(big, "long", 5);
+		big[size - 1] = '\0';
+		task = (struct child_task){ .args = big, .args_size = size, .count = 2 };
+		CHECK(start_task(0, EXEC, &task) == 0);
+		snprintf(head, sizeof(head), "0d1p2p kept 2 %zu long:", size - 2);
+		ANSWER(0, head, NULL, 0);
+	}
+
 	/* 9 arguments of 99,999 characters, and 1 MiB of input */
 	memset(big, 'x', sizeof(big));
 	for (int i = 1; i <= 9; i++)
@@ -483,6 +496,29 @@ static void many_tasks(void)
 	finish(0);
 }
 
+/* The same of one that does not borrow the keeper's memory: those that wait have their arguments all the same. */
+static void many_of_a_user(void)
+{
+	static char texts[200][32];
+
+	for (unsigned i = 0; i < 200; i++) {
+		int n = snprintf(texts[i], sizeof(texts[i]), "x%ctask %u", 0, i);
+		struct child_task task = { .args = texts[i],
+					   .args_size = (size_t)n + 1,
+					   .count = 2 };
+
+		CHECK(start_task(i, AS_USER, &task) == 0);
+	}
+	for (unsigned i = 0; i < 200; i++) {
+		WAIT(seen[i].pipes);
+		EXPECT(seen[i].out, texts[i] + 2);
+		EXPECT_END(seen[i].out);
+		close(seen[i].out);
+		EXITED(i, 0);
+	}
+	finish(0);
+}
+
 /* Tasks that the keeper was asked for are done, whatever becomes of the manager; those in line too. */
 static void hand_over_tasks(void)
 {
@@ -536,7 +572,8 @@ static void wrong_kind(void)
 }
 
 /* A request as only a manager that somebody took over would make it; fd -1: none. */
-static void ask(unsigned slot, uint32_t with, uint32_t args, int fd)
+static void ask_tail(unsigned slot, uint32_t with, uint32_t args, int fd, const char *tail,
+		     size_t len)
 {
 	struct wire w = { .type = WIRE_SPAWN };
 
@@ -548,8 +585,13 @@ static void ask(unsigned slot, uint32_t with, uint32_t args, int fd)
 				       .with = with | WIRE_WITH_TASK,
 				       .args = args };
 	strcpy(w.spawn.name, "x-1");
-	CHECK(wire_send(CHANNEL, &w, &fd, fd >= 0) == 0);
+	CHECK(wire_send_tail(CHANNEL, &w, tail, len, &fd, fd >= 0) == 0);
 	close(fd);
+}
+
+static void ask(unsigned slot, uint32_t with, uint32_t args, int fd)
+{
+	ask_tail(slot, with, args, fd, NULL, 0);
 }
 
 static int unsealed(const char *text, size_t size)
@@ -599,6 +641,16 @@ static void hostile(void)
 	REFUSED(0, WIRE_STEP_SPEC, EMFILE);
 	ask(0, WIRE_WITH_ARGS | WIRE_WITH_INPUT, 1, sealed_memory("test", "a", 2));
 	REFUSED(0, WIRE_STEP_SPEC, EMFILE);
+	ask_tail(0, WIRE_WITH_TAIL, 2, -1, "a", 2);
+	REFUSED(0, WIRE_STEP_SPEC, EINVAL);
+	ask_tail(0, WIRE_WITH_TAIL, 2, -1, "a\0b", 3);
+	REFUSED(0, WIRE_STEP_SPEC, EINVAL);
+	ask_tail(0, WIRE_WITH_TAIL, 1, -1, NULL, 0);
+	REFUSED(0, WIRE_STEP_SPEC, EINVAL);
+	ask_tail(0, WIRE_WITH_TAIL | WIRE_WITH_ARGS, 1, sealed_memory("test", "a", 2), "a", 2);
+	REFUSED(0, WIRE_STEP_SPEC, EINVAL);
+	ask_tail(0, 0, 0, -1, "a", 2); /* not what it is said to have come with */
+	ANSWER(0, "0d1p2p kept 0 0 :", NULL, 0);
 	CHECK(start_task(0, EXEC, &task) == 0);
 	ANSWER(0, "0d1p2p kept 1 4 good:", NULL, 0);
 	finish(0);
@@ -685,6 +737,7 @@ static const struct scenario {
 	{ .name = "exec", .run = exec_tasks },
 	{ .name = "too big", .run = too_big },
 	{ .name = "many tasks", .run = many_tasks },
+	{ .name = "many of a user", .run = many_of_a_user },
 	{ .name = "hand-over of tasks", .run = hand_over_tasks },
 	{ .name = "wrong kind", .run = wrong_kind },
 	{ .name = "hostile", .run = hostile },
@@ -728,7 +781,7 @@ static void write_config(const char *path)
 		"pool plain { command = {\"sleep\", \"1000\"} }\n"
 		"pool lines { command = {\"%s\", \"--lines\"} tasks = lines }\n"
 		"pool exec { command = {\"%s\", \"--task\"} tasks = exec }\n"
-		"pool user { command = {\"sh\", \"-c\", \"cat /dev/stdin >/dev/stdout\"}\n"
+		"pool user { command = {\"sh\", \"-c\", \"cat /dev/stdin >/dev/stdout; printf %%s \\\"$1\\\"\"}\n"
 		"  tasks = exec%s }\n",
 		directory, self, self, geteuid() == 0 ? " user = games" : "");
 	assert_int_equal(fclose(f), 0);

@@ -152,6 +152,41 @@ static void test_lines(void **state)
 	assert_int_equal(output_fd(&worker), -1);
 }
 
+/* The end of a process is heard of before the end of its pipe. */
+static void test_process_ended(void **state)
+{
+	(void)state;
+	output_ended(&other); /* it has no pipe */
+	assert_int_equal(write(in, "one\nrest", 8), 8);
+	output_ended(&worker); /* somebody else holds it */
+	assert_int_equal(lines, 1);
+	assert_true(output_fd(&worker) >= 0);
+	print(" of it");
+	close(in);
+	in = -1;
+	output_ended(&worker);
+	assert_int_equal(lines, 2);
+	assert_string_equal(last, "rest of it");
+	assert_int_equal(output_fd(&worker), -1);
+	output_ended(&worker);
+	/* a full sink: what is in the pipe stays there, and its end */
+	attach(&worker, &in);
+	room = 0;
+	print("kept\n");
+	assert_int_equal(write(in, "too\n", 4), 4);
+	close(in);
+	in = -1;
+	output_ended(&worker);
+	assert_true(output_fd(&worker) >= 0);
+	room = 10;
+	drained();
+	fake_loop_turn();
+	fake_loop_turn();
+	assert_int_equal(lines, 4);
+	assert_string_equal(last, "too");
+	assert_int_equal(output_fd(&worker), -1);
+}
+
 static void test_long_line(void **state)
 {
 	static char text[CREW_LOG_LINE_MAX + 11];
@@ -314,6 +349,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 		T(test_lines),	      T(test_long_line), T(test_ring),
+		T(test_process_ended),
 		T(test_last_lines),   T(test_full_sink), T(test_end_with_full_sink),
 		T(test_discard),      T(test_file),	 T(test_next_process),
 		T(test_next_manager), T(test_forget),

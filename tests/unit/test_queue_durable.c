@@ -379,6 +379,20 @@ static void test_leases(void **state)
 	queue_owner_gone(other);
 }
 
+/* Whoever has seen his put answered has no item again of which he had said before that it was done. */
+static void test_done_is_on_disk_before_what_is_put_next(void **state)
+{
+	struct queue_owner *o = queue_owner_new();
+	char name[QUEUE_LEASE_NAME];
+
+	(void)state;
+	make("1:a 2:b ", 0);
+	assert_true(queue_done(queue_lease_name(lease(o, "1"), name)));
+	put("p", "c");
+	expect_noted("deliver 1 2, take 1, put 3 c, ");
+	queue_owner_gone(o);
+}
+
 static void test_a_dead_letter_stays_until_it_is_on_the_other_disk(void **state)
 {
 	struct queue_settings dead = { .max_bytes = 1000, .durable = true, .max_deliveries = 1 };
@@ -493,6 +507,7 @@ int main(void)
 		TEST(test_a_disk_that_gets_full_in_the_middle_tells_how_many),
 		TEST(test_a_journal_that_fails),
 		TEST(test_leases),
+		TEST(test_done_is_on_disk_before_what_is_put_next),
 		TEST(test_a_dead_letter_stays_until_it_is_on_the_other_disk),
 		TEST(test_a_dead_letter_that_cannot_be_kept_stays),
 		TEST(test_deleted_its_files_go_forgotten_they_stay),

@@ -5,7 +5,6 @@
  * sleeping: so the number of instructions is that of the work.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -24,6 +23,7 @@
 #include <cmocka.h>
 #include "lib/clock.h"
 #include "lib/shared_queue.h"
+#include "tests/unit/asleep.h"
 
 #define LONG	  (20 * USEC_PER_SEC) /* only a mistake meets it */
 #define ITEM_SIZE 44		      /* not a multiple of 8 */
@@ -151,25 +151,6 @@ static void sleep_and_go_on(const struct scene *s, int fd, struct page *page)
 	if (s->sleeper == PUTTER)
 		_exit(put(q, 's', -1) != 0);
 	_exit(shared_queue_join(q, -1) != 0);
-}
-
-static void wait_asleep(pid_t pid)
-{
-	char path[64], text[64];
-	int64_t give_up = clock_now() + LONG;
-
-	snprintf(path, sizeof(path), "/proc/%d/wchan", (int)pid);
-	for (;;) {
-		int fd = open(path, O_RDONLY | O_CLOEXEC);
-		ssize_t n = read(fd, text, sizeof(text) - 1);
-
-		close(fd);
-		text[n > 0 ? n : 0] = '\0';
-		if (strstr(text, "futex"))
-			return;
-		assert_true(clock_now() < give_up);
-		sched_yield();
-	}
 }
 
 /* Without a deadline of its own a sleeper that nobody wakes sleeps for ever: here the patience ends. */

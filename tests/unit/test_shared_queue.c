@@ -21,6 +21,7 @@
 #include "lib/clock.h"
 #include "lib/shared_queue.h"
 #include "lib/shared_word.h"
+#include "tests/unit/asleep.h"
 
 #define LONG  (30 * USEC_PER_SEC) /* a deadline that only a mistake meets */
 #define SHORT (20 * USEC_PER_MSEC)
@@ -293,25 +294,6 @@ static void must_end_well(pid_t pid)
 }
 
 /* Asleep in a futex, as /proc tells. */
-static void wait_asleep(pid_t pid)
-{
-	char path[64], text[64];
-	int64_t give_up = clock_now() + LONG;
-
-	snprintf(path, sizeof(path), "/proc/%d/wchan", (int)pid);
-	for (;;) {
-		int fd = open(path, O_RDONLY | O_CLOEXEC);
-		ssize_t n = read(fd, text, sizeof(text) - 1);
-
-		close(fd);
-		text[n > 0 ? n : 0] = '\0';
-		if (strstr(text, "futex"))
-			return;
-		assert_true(clock_now() < give_up);
-		usleep(1000);
-	}
-}
-
 static int get_echo(struct shared_queue *q)
 {
 	char buffer[64];

@@ -1,15 +1,19 @@
-/* The channel between keeper and manager, and the keeper's table of children. */
+/* The channel between keeper and manager, those that wait to be forked, and the keeper's table of children. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "daemon/keeper/table.h"
+#include "daemon/line.h"
+#include "daemon/outbox.h"
 #include "daemon/wire.h"
 
 static int make_pair(void **state)
@@ -123,10 +127,40 @@ static void test_too_many_descriptors(void **state)
 	assert_int_equal(errno, EINVAL);
 }
 
+static void test_tail(void **state)
+{
+	static char long_one[WIRE_TAIL_MAX + 1];
+	static const size_t sizes[] = { 0, 1, WIRE_TAIL_MAX };
+	int *pair = *state, fds[WIRE_FDS_MAX];
+	unsigned before = open_fds(), count;
+	struct wire w = { .type = WIRE_SPAWN };
+	struct wire_tail tail;
+
+	memset(long_one, 't', sizeof(long_one));
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		assert_int_equal(wire_send_tail(pair[0], &w, long_one, sizes[i], pair, i), 0);
+		tail = (struct wire_tail){ .len = 77 };
+		assert_int_equal(wire_receive_tail(pair[1], &w, &tail, fds, &count), 1);
+		assert_int_equal(count, i);
+		assert_int_equal(tail.len, sizes[i]);
+		assert_memory_equal(tail.data, long_one, sizes[i]);
+		while (count)
+			close(fds[--count]);
+	}
+	assert_int_equal(wire_send_tail(pair[0], &w, long_one, sizeof(long_one), NULL, 0), -1);
+	assert_int_equal(errno, EINVAL);
+	/* to who expects none it is no packet */
+	assert_int_equal(wire_send_tail(pair[0], &w, long_one, 1, pair, 2), 0);
+	assert_int_equal(wire_receive(pair[1], &w, fds, &count), -1);
+	assert_int_equal(errno, EPROTO);
+	assert_int_equal(count, 0);
+	assert_int_equal(open_fds(), before);
+}
+
 /* A packet of another size is refused, and what came with it is closed. */
 static void send_odd(int fd, size_t size, int with)
 {
-	char bytes[2 * sizeof(struct wire)] = { 0 };
+	static char bytes[2 * sizeof(struct wire) + WIRE_TAIL_MAX];
 	struct iovec iov = { .iov_base = bytes, .iov_len = size };
 	union {
 		char space[CMSG_SPACE(sizeof(int))];
@@ -155,6 +189,24 @@ static void test_odd_sizes(void **state)
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 		send_odd(pair[0], sizes[i], pair[0]);
 		assert_int_equal(wire_receive(pair[1], &w, fds, &count), -1);
+		assert_int_equal(errno, EPROTO);
+		assert_int_equal(count, 0);
+		assert_int_equal(open_fds(), before);
+	}
+}
+
+static void test_odd_sizes_with_tail(void **state)
+{
+	static const size_t sizes[] = { 1, sizeof(struct wire) - 1,
+					sizeof(struct wire) + WIRE_TAIL_MAX + 1 };
+	int *pair = *state, fds[WIRE_FDS_MAX];
+	unsigned before = open_fds(), count;
+	struct wire_tail tail;
+	struct wire w;
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		send_odd(pair[0], sizes[i], pair[0]);
+		assert_int_equal(wire_receive_tail(pair[1], &w, &tail, fds, &count), -1);
 		assert_int_equal(errno, EPROTO);
 		assert_int_equal(count, 0);
 		assert_int_equal(open_fds(), before);
@@ -204,6 +256,73 @@ static void test_full(void **state)
 		assert_int_equal(wire_receive(pair[1], &w, fds, &count), 1);
 		assert_int_equal(w.value, i);
 	}
+}
+
+/* What had to wait is a copy, and comes in its order. */
+static void test_outbox(void **state)
+{
+	enum { MANY = 3000 };
+	int *pair = *state, fds[WIRE_FDS_MAX];
+	struct outbox box = { 0 };
+	struct wire_tail tail;
+	char text[16];
+	unsigned count;
+	struct wire w;
+
+	for (unsigned i = 0; i < MANY; i++) {
+		struct outbox_item item = { .type = WIRE_SPAWN,
+					    .slot = i,
+					    .name = "w-1",
+					    .fds = { -1, -1 },
+					    .tail = text };
+
+		item.tail_len = (size_t)snprintf(text, sizeof(text), "%u", i) + 1;
+		outbox_put(&box, pair[0], &item);
+	}
+	assert_true(outbox_waits(&box));
+	for (unsigned i = 0; i < MANY; i++) {
+		assert_int_equal(wire_receive_tail(pair[1], &w, &tail, fds, &count), 1);
+		assert_int_equal(w.spawn.slot, i);
+		assert_int_equal(tail.len, strlen(tail.data) + 1);
+		assert_int_equal(strtoul(tail.data, NULL, 10), i);
+		outbox_flush(&box, pair[0]);
+	}
+	assert_false(outbox_waits(&box));
+	/* and when nobody hears them */
+	for (unsigned i = 0; i < MANY; i++)
+		outbox_put(&box, pair[0],
+			   &(struct outbox_item){ .type = WIRE_SPAWN,
+						  .name = "w-1",
+						  .fds = { -1, -1 },
+						  .tail = text,
+						  .tail_len = 3 });
+	assert_true(outbox_waits(&box));
+	outbox_free(&box);
+}
+
+/* ---- the line ---------------------------------------------------------------------------------- */
+
+static void test_line(void **state)
+{
+	struct line_entry e;
+
+	(void)state;
+	assert_false(line_take(&e));
+	for (uint32_t turn = 0; turn < 3; turn++) { /* around the ring */
+		for (uint32_t i = 0; i < CREW_WORKERS_MAX / 2 + 7; i++)
+			line_put((struct line_entry){ i, turn, 5 });
+		assert_false(line_is_full());
+		for (uint32_t i = 0; i < CREW_WORKERS_MAX / 2 + 7; i++) {
+			assert_true(line_take(&e));
+			assert_int_equal(e.slot, i);
+			assert_int_equal(e.run, turn);
+		}
+	}
+	for (uint32_t i = 0; i < CREW_WORKERS_MAX; i++)
+		line_put((struct line_entry){ i, 1, 5 });
+	assert_true(line_is_full());
+	line_clear();
+	assert_false(line_take(&e));
 }
 
 /* ---- the table -------------------------------------------------------------------------------- */
@@ -279,6 +398,63 @@ static void test_all_for_another_manager(void **state)
 	assert_null(table_news());
 }
 
+static void begin(unsigned slot, int64_t now, uint32_t with)
+{
+	struct slot *s = table_slot(slot);
+
+	s->with = with;
+	s->told.state = WIRE_RUNNING;
+	s->told.pid = 100 + (pid_t)slot;
+	s->told.started = now;
+	table_began(s);
+}
+
+static void expect_news(int slot)
+{
+	if (slot < 0) {
+		assert_null(table_news());
+		return;
+	}
+	assert_non_null(table_news());
+	assert_int_equal(table_news()->told.slot, slot);
+	table_told(table_news());
+}
+
+static void test_begin_of_tasks_is_held_back(void **state)
+{
+	(void)state;
+	begin(1, 1000, 0); /* no task */
+	expect_news(1);
+	assert_false(table_holds());
+	begin(2, 1000, WIRE_WITH_TASK);
+	begin(3, 1500, WIRE_WITH_TASK);
+	begin(4, 1000, WIRE_WITH_TASK);
+	expect_news(-1);
+	assert_true(table_holds());
+	table_slot(4)->told.state = WIRE_GONE; /* its end is told with its begin */
+	table_mark(table_slot(4));
+	expect_news(4);
+	table_release(999);
+	expect_news(-1);
+	table_release(1000);
+	expect_news(2);
+	expect_news(-1);
+	assert_true(table_holds());
+	/* another process in the slot begins anew */
+	begin(3, 3000, WIRE_WITH_TASK);
+	table_release(2000);
+	expect_news(-1);
+	table_release(3000);
+	expect_news(3);
+	assert_false(table_holds());
+	/* one that waits to be forked again is not there to be told */
+	begin(2, 4000, WIRE_WITH_TASK);
+	table_slot(2)->told = (struct wire_child){ .slot = 2, .state = WIRE_STARTING };
+	table_release(5000);
+	expect_news(-1);
+	assert_false(table_holds());
+}
+
 /* ---- a slot's descriptors --------------------------------------------------------------------- */
 
 static void test_pipes_of_each_kind(void **state)
@@ -305,7 +481,7 @@ static void test_pipes_of_each_kind(void **state)
 		unsigned count;
 
 		slot_init(&s);
-		assert_int_equal(slot_make_pipes(&s, kinds[i].tasks), 0);
+		assert_int_equal(slot_make_pipes(&s, kinds[i].tasks, true), 0);
 		count = slot_fds(&s, fds, &which);
 		assert_int_equal(which, kinds[i].which);
 		assert_int_equal(count, __builtin_popcount(which));
@@ -317,8 +493,14 @@ static void test_pipes_of_each_kind(void **state)
 		slot_clear(&s);
 		assert_int_equal(slot_fds(&s, fds, &which), 0);
 		close(s.status);
+		s.status = -1;
 		for (unsigned n = 0; n < count; n++)
 			assert_int_equal(fcntl(fds[n], F_GETFD), -1);
+		assert_int_equal(slot_make_pipes(&s, kinds[i].tasks, false), 0);
+		assert_int_equal(s.status, -1);
+		assert_int_equal(open_fds(), before + kinds[i].child - 1);
+		slot_drop_pipes(&s);
+		assert_int_equal(open_fds(), before);
 	}
 }
 
@@ -339,7 +521,7 @@ static void test_no_descriptors_for_pipes(void **state)
 		slot_init(&s);
 		tight = (struct rlimit){ limit, old.rlim_max };
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
-		r = slot_make_pipes(&s, CONF_TASKS_LINES);
+		r = slot_make_pipes(&s, CONF_TASKS_LINES, true);
 		if (r < 0) {
 			assert_int_equal(errno, EMFILE);
 			assert_int_equal(open_fds(), before);
@@ -365,15 +547,20 @@ int main(void)
 		ON_PAIR(test_last_words),
 		ON_PAIR(test_descriptors),
 		ON_PAIR(test_too_many_descriptors),
+		ON_PAIR(test_tail),
 		ON_PAIR(test_odd_sizes),
+		ON_PAIR(test_odd_sizes_with_tail),
 		ON_PAIR(test_lost_descriptors),
 		ON_PAIR(test_full),
+		ON_PAIR(test_outbox),
+		cmocka_unit_test(test_line),
 		cmocka_unit_test(test_pipes_of_each_kind),
 		cmocka_unit_test(test_no_descriptors_for_pipes),
 		ON_TABLE(test_slots),
 		ON_TABLE(test_pids),
 		ON_TABLE(test_news_in_order),
 		ON_TABLE(test_all_for_another_manager),
+		ON_TABLE(test_begin_of_tasks_is_held_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
