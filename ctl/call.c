@@ -124,13 +124,6 @@ struct client *ctl_connect(const struct ctl *ctl, int *exit)
 	return c;
 }
 
-struct client *ctl_connect_quietly(const struct ctl *ctl)
-{
-	const char *path;
-
-	return connect_quietly(ctl, &path);
-}
-
 int ctl_dial(const struct ctl *ctl, int *exit)
 {
 	const char *path = socket_path(ctl);

@@ -56,8 +56,6 @@ void ctl_params_free(struct params_out *p);
 
 /* Connects; NULL after an error message; *exit as it should be (69, 77). */
 struct client *ctl_connect(const struct ctl *ctl, int *exit);
-/* The same, and nothing is said. */
-struct client *ctl_connect_quietly(const struct ctl *ctl);
 /* A connected socket that does not block. -1: *exit as it should be after a message, 0: not now, try again. */
 int ctl_dial(const struct ctl *ctl, int *exit);
 /* Sends; p stays the caller's and may be sent again. 0, CTL_LOST, or the exit code after an error message. */

@@ -1,8 +1,4 @@
-/*
- * A queue in shared memory, attached to: putting, getting and joining, with waiting, and without the daemon. Its
- * socket is only looked at now and then, for the word that the queue is gone; a manager that was killed is waited
- * for meanwhile, without stopping.
- */
+/* A queue in shared memory, put to, got from and joined by libcrew: with waiting, and without the daemon. */
 #ifndef CREW_CTL_RING_H
 #define CREW_CTL_RING_H
 

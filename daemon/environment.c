@@ -13,7 +13,9 @@ static unsigned count;
 static char texts[16384];
 static size_t used;
 
-static const char *const of_systemd[] = {
+/* Said of crewd itself, by systemd or by another crewd; its workers would take it for theirs. */
+static const char *const of_itself[] = {
+	"CREW_TASKS",
 	"NOTIFY_SOCKET",
 	"LISTEN_PID",
 	"LISTEN_FDS",
@@ -93,7 +95,7 @@ bool environment_begin(bool clean)
 	used = 0;
 	memset(vector, 0, sizeof(vector));
 	for (char **e = environ; *e; e++)
-		if (clean ? listed(*e, of_clean) : !listed(*e, of_systemd))
+		if (clean ? listed(*e, of_clean) : !listed(*e, of_itself))
 			ok = ok && environment_put(*e);
 	if (!environment_get("PATH"))
 		ok = ok &&

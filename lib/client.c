@@ -21,15 +21,12 @@ struct client {
 	int came; /* the descriptor that came last, -1: none */
 };
 
-const char *client_default_socket(void)
+const char *client_default_path(char path[CLIENT_PATH_MAX])
 {
-	static char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	const char *dir = getenv("XDG_RUNTIME_DIR");
-
-	const char *own = NULL;
+	const char *dir = getenv("XDG_RUNTIME_DIR"), *own = NULL;
 
 	if (dir && *dir &&
-	    (size_t)snprintf(path, sizeof(path), "%s/crewd/control", dir) < sizeof(path))
+	    (size_t)snprintf(path, CLIENT_PATH_MAX, "%s/crewd/control", dir) < CLIENT_PATH_MAX)
 		own = path;
 	if (geteuid() == 0)
 		return SYSTEM_SOCKET;
@@ -37,7 +34,42 @@ const char *client_default_socket(void)
 										  : SYSTEM_SOCKET;
 }
 
-int client_dial(const char *path, bool nonblock)
+const char *client_default_socket(void)
+{
+	static char path[CLIENT_PATH_MAX];
+
+	return client_default_path(path);
+}
+
+static struct timeval time_left(int64_t deadline)
+{
+	int64_t left = deadline - clock_now();
+
+	if (left < 1)
+		left = 1; /* 0 would mean for ever */
+	return (struct timeval){ .tv_sec = (time_t)(left / USEC_PER_SEC),
+				 .tv_usec = (suseconds_t)(left % USEC_PER_SEC) };
+}
+
+/* 0, or -1 with errno; a full backlog is waited for until then. */
+static int connect_until(int fd, const struct sockaddr_un *a, int64_t deadline)
+{
+	int r;
+
+	do {
+		struct timeval left = time_left(deadline);
+
+		if (deadline != INT64_MAX &&
+		    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof(left)) < 0)
+			return -1;
+		r = connect(fd, (const struct sockaddr *)a, sizeof(*a));
+	} while (r < 0 && errno == EINTR);
+	if (r < 0 && errno == EAGAIN && deadline != INT64_MAX)
+		errno = ETIMEDOUT;
+	return r;
+}
+
+static int dial(const char *path, int flags, int64_t deadline)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int fd, err;
@@ -47,8 +79,8 @@ int client_dial(const char *path, bool nonblock)
 		return -1;
 	}
 	strcpy(a.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (nonblock ? SOCK_NONBLOCK : 0), 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+	if (fd < 0 || connect_until(fd, &a, deadline) == 0)
 		return fd;
 	err = errno;
 	close(fd);
@@ -56,7 +88,12 @@ int client_dial(const char *path, bool nonblock)
 	return -1;
 }
 
-struct client *client_connect(const char *path)
+int client_dial(const char *path, bool nonblock)
+{
+	return dial(path, nonblock ? SOCK_NONBLOCK : 0, INT64_MAX);
+}
+
+struct client *client_connect_until(const char *path, int64_t deadline)
 {
 	struct client *c = calloc(1, sizeof(*c));
 	int err;
@@ -66,13 +103,18 @@ struct client *client_connect(const char *path)
 	c->in.max = CREW_OUTPUT_MAX + READ_SIZE;
 	c->out.max = CREW_MESSAGE_MAX + 1;
 	c->came = -1;
-	c->fd = client_dial(path, false);
+	c->fd = dial(path, 0, deadline);
 	if (c->fd >= 0)
 		return c;
 	err = errno;
 	client_close(c);
 	errno = err;
 	return NULL;
+}
+
+struct client *client_connect(const char *path)
+{
+	return client_connect_until(path, INT64_MAX);
 }
 
 void client_close(struct client *c)
@@ -101,47 +143,9 @@ int client_take_fd(struct client *c)
 	return fd;
 }
 
-int client_send(struct client *c, const char *method, const char *params, size_t len,
-		unsigned flags)
+static int wait_until(int fd, short events, int64_t deadline)
 {
-	if (message_write_call(&c->out, method, params, len, flags) < 0) {
-		if (errno == ENOBUFS)
-			errno = EMSGSIZE;
-		return -1;
-	}
-	while (c->out.len) {
-		ssize_t n = send(c->fd, buf_data(&c->out), c->out.len, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			if (errno == ECONNRESET)
-				errno = EPIPE;
-			buf_free(&c->out);
-			return -1;
-		}
-		buf_consume(&c->out, (size_t)n);
-	}
-	return 0;
-}
-
-/* Where a whole frame ends, its NUL included; 0: none yet. Replies may be longer than calls. */
-static size_t whole_frame(struct client *c)
-{
-	const char *end;
-
-	if (c->searched >= c->in.len)
-		return 0;
-	end = memchr(buf_data(&c->in) + c->searched, '\0', c->in.len - c->searched);
-	if (end)
-		return (size_t)(end - buf_data(&c->in)) + 1;
-	c->searched = c->in.len;
-	return 0;
-}
-
-static int wait_until(int fd, int64_t deadline)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = { .fd = fd, .events = events };
 	int64_t left = deadline == INT64_MAX ? -1 : deadline - clock_now();
 	int r;
 
@@ -158,6 +162,58 @@ static int wait_until(int fd, int64_t deadline)
 		return 0;
 	errno = ETIMEDOUT;
 	return -1;
+}
+
+/* What is left of a call has to follow, whatever signals come meanwhile. */
+static int send_some(struct client *c, int64_t deadline)
+{
+	ssize_t n = send(c->fd, buf_data(&c->out), c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n >= 0) {
+		buf_consume(&c->out, (size_t)n);
+		return 0;
+	}
+	if (errno == EAGAIN && wait_until(c->fd, POLLOUT, deadline) == 0)
+		return 0;
+	if (errno == ECONNRESET)
+		errno = EPIPE;
+	return errno == EINTR ? 0 : -1;
+}
+
+int client_send_until(struct client *c, const char *method, const char *params, size_t len,
+		      unsigned flags, int64_t deadline)
+{
+	if (message_write_call(&c->out, method, params, len, flags) < 0) {
+		if (errno == ENOBUFS)
+			errno = EMSGSIZE;
+		return -1;
+	}
+	while (c->out.len)
+		if (send_some(c, deadline) < 0) {
+			buf_free(&c->out);
+			return -1;
+		}
+	return 0;
+}
+
+int client_send(struct client *c, const char *method, const char *params, size_t len,
+		unsigned flags)
+{
+	return client_send_until(c, method, params, len, flags, INT64_MAX);
+}
+
+/* Where a whole frame ends, its NUL included; 0: none yet. Replies may be longer than calls. */
+static size_t whole_frame(struct client *c)
+{
+	const char *end;
+
+	if (c->searched >= c->in.len)
+		return 0;
+	end = memchr(buf_data(&c->in) + c->searched, '\0', c->in.len - c->searched);
+	if (end)
+		return (size_t)(end - buf_data(&c->in)) + 1;
+	c->searched = c->in.len;
+	return 0;
 }
 
 /* More than one in a piece is nothing that a daemon sends: the kernel drops what has no room. */
@@ -196,7 +252,7 @@ static int read_some(struct client *c, int64_t deadline)
 	char *room;
 	ssize_t n;
 
-	if (wait_until(c->fd, deadline) < 0)
+	if (wait_until(c->fd, POLLIN, deadline) < 0)
 		return -1;
 	room = buf_room(&c->in, READ_SIZE);
 	if (!room) {

@@ -11,7 +11,8 @@ import pytest
 from conftest import CREWCTL
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
-MANUALS = ["daemon/crewd.8", "ctl/crewctl.1", "conf/crewd.conf.5", "conf/crewd-template.7"]
+MANUALS = ["daemon/crewd.8", "ctl/crewctl.1", "conf/crewd.conf.5", "conf/crewd-template.7", "libcrew/libcrew.3",
+           "libcrew/crew_client.3", "libcrew/crew_queue.3", "libcrew/crew_worker.3"]
 COMPLETIONS = ["ctl/completions/crewctl.bash", "ctl/completions/_crewctl", "ctl/completions/crewctl.fish"]
 
 

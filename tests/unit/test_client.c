@@ -456,6 +456,50 @@ static void test_gone_while_sending(void **state)
 	assert_int_equal(errno, EPIPE);
 }
 
+/* ---- deadlines ---------------------------------------------------------------------------------- */
+
+/* Nobody takes connections: those who come after the backlog is full wait, but not for ever. */
+static void test_connecting_ends_with_its_time(void **state)
+{
+	struct client *waiting[16];
+	int count = 0;
+	int64_t begin;
+
+	(void)state;
+	do
+		waiting[count++] = client_connect_until(t.path, clock_now() + USEC_PER_MSEC);
+	while (waiting[count - 1] && count < 16);
+	assert_int_equal(errno, ETIMEDOUT);
+	assert_null(waiting[count - 1]);
+	begin = clock_now();
+	assert_null(client_connect_until(t.path, begin + 20 * USEC_PER_MSEC));
+	assert_int_equal(errno, ETIMEDOUT);
+	assert_true(clock_now() - begin >= 20 * USEC_PER_MSEC);
+	assert_null(client_connect_until(t.path, 0)); /* long ago */
+	assert_int_equal(errno, ETIMEDOUT);
+	while (count--)
+		client_close(waiting[count]);
+}
+
+static void test_sending_ends_with_its_time(void **state)
+{
+	static char much[65536];
+	int fd = other_end();
+	int64_t begin = clock_now();
+
+	(void)state;
+	while (send(client_fd(t.client), much, sizeof(much), MSG_DONTWAIT) > 0)
+		;
+	while (send(client_fd(t.client), much, 1, MSG_DONTWAIT) > 0)
+		;
+	assert_int_equal(client_send_until(t.client, "a.b.C", NULL, 0, 0,
+					   begin + 20 * USEC_PER_MSEC),
+			 -1);
+	assert_int_equal(errno, ETIMEDOUT);
+	assert_true(clock_now() - begin >= 20 * USEC_PER_MSEC);
+	close(fd);
+}
+
 /* ---- signals ----------------------------------------------------------------------------------- */
 
 static atomic_bool enough;
@@ -624,6 +668,8 @@ int main(void)
 		SERVED(test_closed_without_reading),
 		SERVED(test_sending_to_nobody),
 		SERVED(test_gone_while_sending),
+		SERVED(test_connecting_ends_with_its_time),
+		SERVED(test_sending_ends_with_its_time),
 		SERVED(test_signal_while_waiting),
 		SERVED(test_longest_path),
 		SERVED(test_no_socket),
