@@ -23,6 +23,7 @@ struct reader {
 	struct worker *worker;
 	struct loop_io *io;
 	int fd;		  /* -1: the pipe has ended */
+	bool early;	  /* it is not known yet which process is to write there */
 	struct list link; /* blocked: waits for the sink, or for its file */
 };
 
@@ -222,6 +223,7 @@ static void end_pipe(struct reader *r)
 	close(r->fd);
 	r->io = NULL;
 	r->fd = -1;
+	r->early = false;
 }
 
 static void free_reader(struct reader *r)
@@ -248,7 +250,7 @@ static void go_on(struct reader *r)
 	if (ended)
 		free_reader(r);
 	else
-		loop_io_set(r->io, LOOP_READ);
+		loop_io_set(r->io, r->early ? 0 : LOOP_READ);
 }
 
 static void go_on_all(const struct pool *only)
@@ -305,6 +307,7 @@ void output_ended(struct worker *w)
 {
 	struct reader *r = w->user;
 
+	output_begin(w);
 	if (!r || r->fd < 0 || list_linked(&r->link))
 		return;
 	if (read_some(r))
@@ -354,6 +357,26 @@ void output_attach(struct worker *w, int fd)
 		return;
 	}
 	r->fd = fd;
+	go_on(r);
+}
+
+void output_wait(struct worker *w)
+{
+	struct reader *r = w->user;
+
+	if (!r || r->fd < 0)
+		return;
+	r->early = true;
+	loop_io_set(r->io, 0);
+}
+
+void output_begin(struct worker *w)
+{
+	struct reader *r = w->user;
+
+	if (!r || !r->early)
+		return;
+	r->early = false;
 	go_on(r);
 }
 

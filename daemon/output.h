@@ -16,6 +16,9 @@ int output_init(int logs_fd);
 size_t output_logs_size(void);
 /* Starts reading a worker's pipe; owns fd. */
 void output_attach(struct worker *w, int fd);
+/* Nothing is read until its process is known: its lines are given out with the pid. */
+void output_wait(struct worker *w);
+void output_begin(struct worker *w);
 /* Its process has ended: takes in what is in its pipe, which is done with unless somebody else holds it. */
 void output_ended(struct worker *w);
 /* The worker leaves the table: gives its log memory back. */
