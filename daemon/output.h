@@ -44,5 +44,7 @@ void output_pool_file(struct pool *p, int fd, int err);
 void output_pool_gone(struct pool *p);
 /* Read end of the worker's pipe, -1: none. */
 int output_fd(const struct worker *w);
+/* The same, but it is there as long as the process is, though that may have closed its output. */
+int output_owner(const struct worker *w);
 
 #endif

@@ -316,15 +316,18 @@ def test_keeper_killed(crewd):
     crewd.start('pool "w" { command = {"sleep", "1000"} workers = 20 stop-timeout = "1h" }\n'
                 'pool "polite" { command = {"sh", "-c", "trap \'touch told; exit\' USR1; echo up; '
                 f'while :; do sleep 0.1; done"}} stop-signal = "USR1" directory = "{crewd.dir}" stop-timeout = "1h" }}\n'
+                'pool "mute" { command = {"sh", "-c", "exec >/dev/null 2>&1; trap \'touch heard; exit\' TERM; touch up; '
+                f'while :; do sleep 0.1; done"}} directory = "{crewd.dir}" }}\n'
                 """pool "deaf" { command = {"sh", "-c", "trap '' TERM; (trap '' TERM; sleep 1000) & echo up; """
                 """while :; do sleep 0.1; done"} stop-timeout = "500ms" }""")
     until(lambda: crewd.ctl("logs", "deaf-1").stdout == "up\n")
     until(lambda: crewd.ctl("logs", "polite-1").stdout == "up\n")
-    running(crewd, 22)
+    until(lambda: (crewd.dir / "up").exists())
+    running(crewd, 23)
     os.kill(crewd.process.pid, signal.SIGKILL)
     crewd.process.wait()
     until(lambda: not crewd.marked(), "no process is left", 30)
-    assert (crewd.dir / "told").exists()  # each was asked first, in its own way
+    assert (crewd.dir / "told").exists() and (crewd.dir / "heard").exists()  # each was asked first, in its own way
     crewd.exitcode, crewd.leftovers_ok = -signal.SIGKILL, True
 
 
