@@ -2,6 +2,7 @@
 
 import collections
 import os
+import pathlib
 import random
 import shutil
 import signal
@@ -53,10 +54,20 @@ def files(crewd, name=None):
 def kill_all(crewd):
     """Keeper, manager and workers at once, as a power cut does it; what they left is swept away."""
     crewd.process.send_signal(signal.SIGSTOP)  # so that it starts no other manager
-    for pid in crewd.marked():
+    pids = crewd.marked()
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
     crewd.process.wait(DEADLINE)
     until(lambda: not crewd.marked(), "all are dead")
+    until(lambda: all(map(has_ended, pids)), "their files are closed")
+
+
+def has_ended(pid):
+    """One that is being killed has no memory any more, and no mark, before its files and their locks are gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def again(crewd):
