@@ -258,6 +258,8 @@ static void on_child(const struct wire *w, int fds[], unsigned count)
 		pass_end(c, s);
 		return;
 	}
+	if (c->state == WIRE_STARTING && !c->pid)
+		return; /* what comes with it is all that there is so far */
 	s->state = (uint8_t)c->state;
 	if (c->state == WIRE_STARTING)
 		child.events->forked(c->slot, c->pid);

@@ -50,6 +50,7 @@ static void on_forked(unsigned slot, pid_t pid)
 	if (!w)
 		return;
 	worker_on_forked(w, pid);
+	output_begin(w);
 	notify_forked(w, pid);
 }
 
@@ -60,6 +61,7 @@ static void on_running(unsigned slot, pid_t pid, int64_t started)
 	if (!w)
 		return;
 	worker_on_running(w, pid, started);
+	output_begin(w);
 	notify_forked(w, pid);
 }
 
@@ -77,10 +79,13 @@ static void on_output(unsigned slot, int fd)
 {
 	struct worker *w = crew_slot(slot);
 
-	if (w)
-		output_attach(w, fd);
-	else
+	if (!w) {
 		close(fd);
+		return;
+	}
+	output_attach(w, fd);
+	if (!w->pid) /* it comes with the pipe, or a little later */
+		output_wait(w);
 }
 
 static void on_pipes(unsigned slot, int in, int out)

@@ -44,14 +44,14 @@ static void signal_owner(int fd, int sig)
 }
 
 /* At the end of file nobody holds the output: for all that can be known the worker has ended. One that only
- * closed its output is among those that get SIGKILL at last. Signals those that are there and whose time has come. Returns how many are left. */
+ * closed its output is among those that get SIGKILL at last, after GRACE. Signals those that are there and whose time has come. Returns how many are left. */
 static unsigned round_of(bool kill_now, int64_t since)
 {
 	unsigned left = 0;
 
 	for (unsigned i = 0; i < CREW_WORKERS_MAX; i++) {
 		struct worker *w = crew_slot(i);
-		int fd = w ? output_fd(w) : -1;
+		int fd = w ? output_owner(w) : -1;
 
 		if (fd < 0 || (at_end(fd) && !kill_now))
 			continue;
@@ -62,14 +62,20 @@ static unsigned round_of(bool kill_now, int64_t since)
 	return left;
 }
 
-static void stop_all(void)
+/* True if one of them may be there and not be seen to end. */
+static bool stop_all(void)
 {
+	bool unseen = false;
+
 	for (unsigned i = 0; i < CREW_WORKERS_MAX; i++) {
 		struct worker *w = crew_slot(i);
 
-		if (w && output_fd(w) >= 0)
-			signal_owner(output_fd(w), w->pool->def->stop_signal);
+		if (!w || output_owner(w) < 0)
+			continue;
+		unseen |= output_fd(w) < 0;
+		signal_owner(output_owner(w), w->pool->def->stop_signal);
 	}
+	return unseen;
 }
 
 static int64_t longest_timeout(void)
@@ -89,8 +95,9 @@ void orphan_end_all(int cgroup_kill)
 {
 	int64_t since = clock_now(), until = since + longest_timeout() + GRACE;
 
-	stop_all();
-	while (clock_now() < until && round_of(false, since))
+	int64_t least = stop_all() ? since + GRACE : since;
+
+	while (clock_now() < until && (round_of(false, since) || clock_now() < least))
 		poll(NULL, 0, LOOK_AGAIN);
 	round_of(true, since);
 	if (cgroup_kill >= 0 && write(cgroup_kill, "1", 1) < 0)

@@ -9,8 +9,9 @@
 #ifndef CREWD_ORPHAN_H
 #define CREWD_ORPHAN_H
 
-/* Stop signal to all, SIGKILL to those left after their stop-timeout. Returns when no worker holds its
- * output any more, or has been killed. Waits: nothing else is left to do. cgroup_kill: -1 if there is none. */
+/* Stop signal to all, SIGKILL to those left after their stop-timeout. Returns when no worker holds its output any
+ * more, or has been killed; one that had closed its output before has a second to end. Waits: nothing else is left
+ * to do. cgroup_kill: -1 if there is none. */
 void orphan_end_all(int cgroup_kill);
 
 #endif

@@ -1,6 +1,7 @@
 #include "daemon/output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ struct reader {
 	struct worker *worker;
 	struct loop_io *io;
 	int fd;		  /* -1: the pipe has ended */
+	bool early;	  /* it is not known yet which process is to write there */
 	struct list link; /* blocked: waits for the sink, or for its file */
 };
 
@@ -30,6 +32,7 @@ static char *rings;
 static struct head *heads;
 static struct list blocked = LIST_INIT(blocked);
 static void (*observer)(struct worker *w);
+static int kept[CREW_WORKERS_MAX]; /* see keep(); 0: none, else one more than it */
 static char no_file; /* pool->user: the file could not be opened */
 
 static void on_drained(void);
@@ -214,6 +217,23 @@ static bool hand_on(const struct worker *w, bool flush)
 /* ---- readers ----------------------------------------------------------------------------------
  */
 
+static void drop_kept(const struct worker *w)
+{
+	if (kept[w->slot])
+		close(kept[w->slot] - 1);
+	kept[w->slot] = 0;
+}
+
+/* It has closed its output and goes on: the pipe is still what signals reach it by, see orphan.h. */
+static void keep(struct reader *r)
+{
+	int own = r->worker->pid ? fcntl(r->fd, F_DUPFD_CLOEXEC, 3) : -1;
+
+	drop_kept(r->worker);
+	if (own >= 0)
+		kept[r->worker->slot] = own + 1;
+}
+
 static void end_pipe(struct reader *r)
 {
 	if (r->fd < 0)
@@ -222,6 +242,7 @@ static void end_pipe(struct reader *r)
 	close(r->fd);
 	r->io = NULL;
 	r->fd = -1;
+	r->early = false;
 }
 
 static void free_reader(struct reader *r)
@@ -248,7 +269,7 @@ static void go_on(struct reader *r)
 	if (ended)
 		free_reader(r);
 	else
-		loop_io_set(r->io, LOOP_READ);
+		loop_io_set(r->io, r->early ? 0 : LOOP_READ);
 }
 
 static void go_on_all(const struct pool *only)
@@ -281,6 +302,7 @@ static bool read_some(struct reader *r)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	if (n <= 0) {
+		keep(r);
 		end_pipe(r);
 		return false;
 	}
@@ -301,7 +323,7 @@ static void on_readable(int fd, unsigned events, void *arg)
 		observer(w);
 }
 
-void output_ended(struct worker *w)
+static void read_last(struct worker *w)
 {
 	struct reader *r = w->user;
 
@@ -312,6 +334,13 @@ void output_ended(struct worker *w)
 	go_on(r);
 	if (observer)
 		observer(w);
+}
+
+void output_ended(struct worker *w)
+{
+	output_begin(w);
+	read_last(w);
+	drop_kept(w);
 }
 
 static struct reader *reader_of(struct worker *w)
@@ -346,6 +375,7 @@ void output_attach(struct worker *w, int fd)
 
 	if (r)
 		end_old_pipe(r);
+	drop_kept(w);
 	if (r)
 		r->io = loop_io_new(fd, LOOP_READ, on_readable, r);
 	if (!r || !r->io) {
@@ -354,6 +384,26 @@ void output_attach(struct worker *w, int fd)
 		return;
 	}
 	r->fd = fd;
+	go_on(r);
+}
+
+void output_wait(struct worker *w)
+{
+	struct reader *r = w->user;
+
+	if (!r || r->fd < 0)
+		return;
+	r->early = true;
+	loop_io_set(r->io, 0);
+}
+
+void output_begin(struct worker *w)
+{
+	struct reader *r = w->user;
+
+	if (!r || !r->early)
+		return;
+	r->early = false;
 	go_on(r);
 }
 
@@ -377,6 +427,7 @@ void output_forget(struct worker *w)
 		hand_on(w, true);
 		free_reader(r);
 	}
+	drop_kept(w);
 	if (heads[w->slot].written)
 		madvise(ring_of(w->slot), CREW_LOG_RING, MADV_REMOVE);
 	heads[w->slot] = (struct head){ 0 };
@@ -387,6 +438,13 @@ int output_fd(const struct worker *w)
 	const struct reader *r = w->user;
 
 	return r ? r->fd : -1;
+}
+
+int output_owner(const struct worker *w)
+{
+	int fd = output_fd(w);
+
+	return fd >= 0 ? fd : kept[w->slot] - 1;
 }
 
 void output_observe(void (*fn)(struct worker *w))

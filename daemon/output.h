@@ -16,6 +16,9 @@ int output_init(int logs_fd);
 size_t output_logs_size(void);
 /* Starts reading a worker's pipe; owns fd. */
 void output_attach(struct worker *w, int fd);
+/* Nothing is read until its process is known: its lines are given out with the pid. */
+void output_wait(struct worker *w);
+void output_begin(struct worker *w);
 /* Its process has ended: takes in what is in its pipe, which is done with unless somebody else holds it. */
 void output_ended(struct worker *w);
 /* The worker leaves the table: gives its log memory back. */
@@ -41,5 +44,7 @@ void output_pool_file(struct pool *p, int fd, int err);
 void output_pool_gone(struct pool *p);
 /* Read end of the worker's pipe, -1: none. */
 int output_fd(const struct worker *w);
+/* The same, but it is there as long as the process is, though that may have closed its output. */
+int output_owner(const struct worker *w);
 
 #endif

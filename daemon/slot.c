@@ -219,3 +219,15 @@ unsigned slot_fds(const struct slot *s, int fds[WIRE_FDS_MAX], uint32_t *which)
 		}
 	return count;
 }
+
+int slot_tell(struct slot *s, int link)
+{
+	struct wire w = { .type = WIRE_CHILD, .child = s->told };
+	int fds[WIRE_FDS_MAX];
+	unsigned count = s->fds_told ? 0 : slot_fds(s, fds, &w.child.fds);
+
+	if (wire_send(link, &w, fds, count) < 0)
+		return -1;
+	s->fds_told = true;
+	return 0;
+}

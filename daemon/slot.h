@@ -48,6 +48,7 @@ struct slot {
 	char of[CREW_NAME_MAX + 1]; /* the pool that its process was started for */
 	unsigned oom_kills; /* in its cgroup, when last looked at */
 	bool fds_told;	    /* its descriptors have been passed to this manager */
+	bool may_begin;	    /* forked from a template: it begins when the manager has been told of it */
 	int next_dirty;
 	bool held; /* that it is there is told a little later, see table_began() */
 	int next_held;
@@ -75,6 +76,9 @@ void slot_close_input(
 void slot_clear(struct slot *s); /* all but the block: its last process is over */
 /* Those to be passed to the manager, in the order of enum wire_child_fd. Returns how many; *which: which. */
 unsigned slot_fds(const struct slot *s, int fds[WIRE_FDS_MAX], uint32_t *which);
+
+/* Tells a manager, with the descriptors unless it has them. 0, or -1 with errno. */
+int slot_tell(struct slot *s, int link);
 
 /* Descriptors below it are copied for a child, those above are not: to copy and close again what a keeper
  * of 10,000 workers holds costs a child more than all the rest. */

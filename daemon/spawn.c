@@ -262,7 +262,7 @@ static void set_command(const struct conf *conf, const struct conf_pool *p)
 	argv_space[n] = NULL; /* a child on the borrowed stack may have left more there */
 }
 
-/* A task is not told to the manager at once, so that this could not end it should the keeper be killed meanwhile. */
+/* For one that the manager does not know yet, and so could not end should the keeper be killed now: see tell_before(). */
 static void end_with_keeper(int sig)
 {
 	prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0);
@@ -281,6 +281,9 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 	/* the slot is the keeper's, which clears these soon */
 	const struct stdio io = { s->child_in, s->child_out, s->log_in, s->child_ask };
 
+	/* Should the keeper die, the manager can have this group signalled through the pipe, see orphan.h. It cannot see
+	 * the keeper's end before set_stdio() has closed what is still shared here: so it finds the group there. */
+	fcntl(s->log, F_SETOWN, -getpid());
 	take_descriptors(s);
 	errno = EINVAL;
 	if (own && (!mine || !conf_valid(mine, size) || mine->pool_count != 1))
@@ -299,7 +302,7 @@ child(const struct slot *s, const struct conf *conf, uint32_t index)
 	if (p->directory && chdir(conf_text(mine, p->directory)) < 0)
 		fail(WIRE_STEP_DIRECTORY);
 	set_command(mine, p);
-	if (s->with & WIRE_WITH_TASK)
+	if (!s->fds_told)
 		end_with_keeper(p->stop_signal);
 	unblock_signals();
 	exec_along_path(argv_space);
@@ -423,6 +426,17 @@ int spawn_prepare(struct slot *s, const struct conf *conf, uint32_t pool,
 	return -1;
 }
 
+/*
+ * The manager gets the pipe, by which it can end a worker, before there is a process: at no moment does one run that
+ * nobody would end should the keeper be killed. It wakes the manager once more; a task's process, of which there are
+ * thousands a second, is spared that, as is one told to a manager that takes no more for now. See end_with_keeper().
+ */
+static void tell_before(struct slot *s)
+{
+	if (!(s->with & WIRE_WITH_TASK) && slot_tell(s, *spawn_setup.link) < 0)
+		s->fds_told = false;
+}
+
 int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool,
 		 const struct wire_tail *tail, struct spawn_failure *f)
 {
@@ -433,6 +447,7 @@ int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool,
 	if (r < 0)
 		return -1;
 	cgroup_make(s->name);
+	tell_before(s);
 	word = (struct spawn_failure){ 0 };
 	pid = start_child(s, conf, pool);
 	if (pid < 0) {
@@ -440,8 +455,6 @@ int spawn_worker(struct slot *s, const struct conf *conf, uint32_t pool,
 		slot_drop_pipes(s);
 		return -1;
 	}
-	/* Should the keeper die, the manager can have this group signalled through the pipe, see orphan.h. */
-	fcntl(s->log, F_SETOWN, -pid);
 	table_forked(s, pid);
 	if (s->status >= 0)
 		return 0;

@@ -21,6 +21,7 @@ struct spawn_setup {
 	int null;	    /* /dev/null */
 	const char *notify; /* NOTIFY_SOCKET of workers that use it */
 	const struct conf *const *conf; /* the configuration in force */
+	const int *link;		/* to the manager, -1: none */
 	void (*watch)(int fd, uint32_t events, uint64_t what, bool is_new); /* the keeper's */
 };
 extern struct spawn_setup spawn_setup;

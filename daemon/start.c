@@ -330,6 +330,7 @@ int start_all(const char *config, const char *socket)
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	spawn_setup.root = k.root;
 	spawn_setup.conf = &k.now.conf;
+	spawn_setup.link = &k.link;
 	spawn_setup.watch = keeper_watch;
 	spawn_setup.keeper = getpid();
 	k.as = k.now.conf->manager;

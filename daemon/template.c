@@ -243,8 +243,19 @@ static int set_up(const struct slot *s)
 	return WIRE_STEP_NONE;
 }
 
-/* Takes it into the table and lets it go, if all is as it should be. False: it is not the keeper's child, or not
- * yet, as the process between has not ended. */
+/* Until it is let go it would end with the keeper; then only a manager that knows it could end it. */
+void template_begin(struct slot *s)
+{
+	s->may_begin = false;
+	if (send(s->status, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1)
+		s->told.state = WIRE_RUNNING;
+	close(s->status);
+	s->status = -1;
+	table_mark(s);
+}
+
+/* Takes it into the table, and lets it begin once it is told, if all is as it should be. False: it is not the keeper's
+ * child, or not yet, as the process between has not ended. */
 static bool admit(struct slot *s)
 {
 	int step;
@@ -259,12 +270,14 @@ static bool admit(struct slot *s)
 		s->told.step = step;
 		s->told.err = step == WIRE_STEP_SESSION ? EPERM : errno;
 		kill(s->told.pid, SIGKILL);
-	} else if (send(s->status, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) {
-		s->told.state = WIRE_RUNNING;
 	}
-	if (s->status >= 0)
+	s->may_begin = step == WIRE_STEP_NONE && s->status >= 0;
+	if (s->may_begin) { /* it has nothing more to say, only to hear */
+		spawn_setup.watch(s->status, EPOLLONESHOT, s->told.slot, false);
+	} else if (s->status >= 0) {
 		close(s->status);
-	s->status = -1;
+		s->status = -1;
+	}
 	table_mark(s);
 	return true;
 }

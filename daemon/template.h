@@ -7,7 +7,8 @@
  * is, the kernel says: it speaks up through a socket that carries its pid, and is let go only after it has been
  * seen to be the keeper's own child. Nothing a template says is believed.
  *
- * A worker in line is STARTING and has no pid. Then it is RUNNING, or GONE and has none. Nothing here allocates.
+ * A worker in line is STARTING and has no pid. Then it has one, waits until the manager has been told of it, and is
+ * RUNNING; or it is GONE and has none. Nothing here allocates.
  */
 #ifndef CREWD_TEMPLATE_H
 #define CREWD_TEMPLATE_H
@@ -24,6 +25,8 @@ void template_want(struct slot *s);
 void template_io(struct slot *t);
 /* Something is to be read from the worker that was asked for. */
 void template_heard(struct slot *s);
+/* The manager has been told of it (slot's may_begin), or it has died: it waits no longer. */
+void template_begin(struct slot *s);
 /* A child that nobody knows has ended: is it one that a template has made? Then it is in the table. */
 struct slot *template_find(pid_t pid);
 /* It is about to be gone, with all that was asked of it. */

@@ -120,6 +120,8 @@ static void worker_died(struct slot *s, const siginfo_t *si)
 
 	if (s->ask >= 0)
 		template_end(s); /* while what it has forked can still be told from what it leaves behind */
+	if (s->may_begin)
+		template_begin(s);
 	cgroup_kill(s->name); /* what it left behind; its pid is still its own */
 	kill(-s->told.pid, SIGKILL);
 	if (s->status >= 0)

@@ -12,6 +12,7 @@
 #include "daemon/line.h"
 #include "daemon/measure.h"
 #include "daemon/spawn.h"
+#include "daemon/template.h"
 #include "daemon/keeper/state.h"
 #include "daemon/notify.h"
 #include "lib/clock.h"
@@ -130,14 +131,11 @@ void link_tick(int64_t now)
 
 static bool tell_slot(struct slot *s)
 {
-	struct wire w = { .type = WIRE_CHILD, .child = s->told };
-	int fds[WIRE_FDS_MAX];
-	unsigned count = s->fds_told ? 0 : slot_fds(s, fds, &w.child.fds);
-
-	if (wire_send(k.link, &w, fds, count) < 0)
+	if (slot_tell(s, k.link) < 0)
 		return false;
-	s->fds_told = true;
 	table_told(s);
+	if (s->may_begin)
+		template_begin(s);
 	return true;
 }
 

@@ -13,11 +13,12 @@ import time
 
 import pytest
 
-from conftest import Varlink, exists, until
+from conftest import ROOT, WORKERS, Varlink, exists, until
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 SANITIZED = "asan" in os.environ.get("CREWD", "")
 ANSWERS_WITHIN = 5 if SANITIZED else 1  # seconds after the manager's death: what is promised to users
+TEMPLATE = pathlib.Path(os.environ.get("CREW_BUILDDIR", ROOT / "build")) / "tests/workers/template"
 MANY = int(os.environ.get("CREW_TEST_MANY", "1000" if SANITIZED else "5000"))
 
 
@@ -315,15 +316,18 @@ def test_keeper_killed(crewd):
     crewd.start('pool "w" { command = {"sleep", "1000"} workers = 20 stop-timeout = "1h" }\n'
                 'pool "polite" { command = {"sh", "-c", "trap \'touch told; exit\' USR1; echo up; '
                 f'while :; do sleep 0.1; done"}} stop-signal = "USR1" directory = "{crewd.dir}" stop-timeout = "1h" }}\n'
+                'pool "mute" { command = {"sh", "-c", "exec >/dev/null 2>&1; trap \'touch heard; exit\' TERM; touch up; '
+                f'while :; do sleep 0.1; done"}} directory = "{crewd.dir}" }}\n'
                 """pool "deaf" { command = {"sh", "-c", "trap '' TERM; (trap '' TERM; sleep 1000) & echo up; """
                 """while :; do sleep 0.1; done"} stop-timeout = "500ms" }""")
     until(lambda: crewd.ctl("logs", "deaf-1").stdout == "up\n")
     until(lambda: crewd.ctl("logs", "polite-1").stdout == "up\n")
-    running(crewd, 22)
+    until(lambda: (crewd.dir / "up").exists())
+    running(crewd, 23)
     os.kill(crewd.process.pid, signal.SIGKILL)
     crewd.process.wait()
     until(lambda: not crewd.marked(), "no process is left", 30)
-    assert (crewd.dir / "told").exists()  # each was asked first, in its own way
+    assert (crewd.dir / "told").exists() and (crewd.dir / "heard").exists()  # each was asked first, in its own way
     crewd.exitcode, crewd.leftovers_ok = -signal.SIGKILL, True
 
 
@@ -338,6 +342,37 @@ def test_keeper_killed_when_tasks_begin(crewd, moment, user):
         os.kill(crewd.process.pid, signal.SIGKILL)
     crewd.process.wait()
     until(lambda: not crewd.marked(), "no process is left", 30)
+    crewd.exitcode, crewd.leftovers_ok = -signal.SIGKILL, True
+
+
+YOUNG = {
+    "plain": 'pool "w" { command = {"sleep", "1000"} workers = 8 }',
+    "user": 'pool "w" { command = {"sleep", "1000"} workers = 8 user = "games" }',
+    "deaf": """pool "w" { command = {"sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"} """
+            'workers = 4 stop-timeout = "100ms" }',
+    "lines": 'pool "w" { command = {"sed", "-u", "s/a/b/"} tasks = "lines" workers = 8 }',
+    "exec": 'pool "w" { command = {"sleep"} tasks = "exec" workers = 8 }',
+    "template": f'template "t" {{ command = {{"{WORKERS}/template"}} }}\n'
+                'pool "w" { template = "t" workers = 8 }',
+}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=ROOT_ONLY) if k == "user" else k for k in YOUNG])
+def test_keeper_killed_when_young(crewd, kind):
+    """At any moment of its start, whatever the manager has heard of by then: nobody is left."""
+    if kind == "template":
+        shutil.copy(TEMPLATE, WORKERS / "template")
+    for i in range(24):
+        crewd.start(YOUNG[kind], wait=i % 2)
+        if kind == "exec" and i % 2:
+            with crewd.varlink() as v:
+                v.send("io.crewd.Pool.Map", {"pool": "w", "tasks": ["1000"] * 8}, more=True)
+                time.sleep(random.random() / 200)  # as below
+        else:  # not waited for anything: each is another moment
+            time.sleep(random.random() / (100 if i % 2 else 20) if i % 4 else 0)
+        crewd.process.kill()
+        crewd.process.wait()
+        until(lambda: not crewd.marked(), f"no process is left (try {i})")
     crewd.exitcode, crewd.leftovers_ok = -signal.SIGKILL, True
 
 

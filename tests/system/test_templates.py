@@ -47,7 +47,7 @@ def test_workers_are_the_keepers_children(crewd):
     assert len({t, *pids}) == 4
     for pid in pids:
         assert parent(pid) == crewd.process.pid and session(pid) == pid
-        assert sorted(map(int, os.listdir(f"/proc/{pid}/fd"))) == [0, 1, 2]
+        until(lambda: sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"], "it has closed what it began by")
         assert os.readlink(f"/proc/{pid}/exe") == os.readlink(f"/proc/{t}/exe")
     until(lambda: "worker w-2 at work, " in crewd.ctl("logs", "w-2").stdout, "it is heard")
     assert "loaded 8 MiB" in crewd.ctl("logs", "t-1").stdout

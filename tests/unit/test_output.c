@@ -330,6 +330,72 @@ static void test_next_manager(void **state)
 	assert_int_equal(output_read(&other, &from, text, sizeof(text)), 8);
 }
 
+/* The pipe of a process that is still to be forked: what it prints waits until it is known. */
+static void test_early(void **state)
+{
+	(void)state;
+	output_wait(&other); /* it has no pipe */
+	output_begin(&other);
+	output_wait(&worker);
+	print("one\n");
+	assert_int_equal(lines, 0);
+	output_begin(&worker);
+	fake_loop_turn();
+	assert_int_equal(lines, 1);
+	print("two\n");
+	assert_int_equal(lines, 2);
+	/* a sink that has room again for what the one before has left: no reason to begin */
+	room = 0;
+	print("three\n");
+	close(in);
+	attach(&worker, &in);
+	output_wait(&worker);
+	room = 10;
+	drained();
+	assert_int_equal(lines, 3);
+	print("four\n");
+	assert_int_equal(lines, 3);
+	output_ended(&worker); /* its end is the first that is heard of it */
+	assert_int_equal(lines, 4);
+	/* there was no process after all */
+	close(in);
+	attach(&worker, &in);
+	output_wait(&worker);
+	hang_up();
+	output_ended(&worker);
+	assert_int_equal(output_fd(&worker), -1);
+}
+
+/* The end that signals go by is kept for as long as the process is there. */
+static void test_closed_output(void **state)
+{
+	int kept;
+
+	(void)state;
+	assert_int_equal(output_owner(&other), -1);
+	assert_int_equal(output_owner(&worker), output_fd(&worker));
+	hang_up();
+	assert_int_equal(output_fd(&worker), -1);
+	kept = output_owner(&worker);
+	assert_true(kept >= 0);
+	output_ended(&worker);
+	assert_int_equal(output_owner(&worker), -1);
+	assert_int_equal(fcntl(kept, F_GETFD), -1);
+	attach(&worker, &in); /* it ended, and its pipe with it */
+	close(in);
+	in = -1;
+	output_ended(&worker);
+	assert_int_equal(output_owner(&worker), -1);
+	attach(&worker, &in);
+	hang_up();
+	attach(&worker, &in); /* the next process */
+	assert_int_equal(output_owner(&worker), output_fd(&worker));
+	hang_up();
+	kept = output_owner(&worker);
+	output_forget(&worker);
+	assert_int_equal(fcntl(kept, F_GETFD), -1);
+}
+
 static void test_forget(void **state)
 {
 	uint64_t first, end, from = 0;
@@ -352,7 +418,8 @@ int main(void)
 		T(test_process_ended),
 		T(test_last_lines),   T(test_full_sink), T(test_end_with_full_sink),
 		T(test_discard),      T(test_file),	 T(test_next_process),
-		T(test_next_manager), T(test_forget),
+		T(test_next_manager), T(test_forget),	 T(test_early),
+		T(test_closed_output),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
