@@ -155,7 +155,7 @@ void conf_check_inherit(struct conf_source *src)
 
 static void check_command(struct conf_source *src, const struct conf_entry *p)
 {
-	if (!p->keys[CONF_KEY_COMMAND].line && (p->is_template || !p->keys[CONF_KEY_TEMPLATE].line))
+	if (!p->keys[CONF_KEY_COMMAND].line && (p->is_template || (!p->keys[CONF_KEY_TEMPLATE].line && !p->keys[CONF_KEY_MODULE].line)))
 		conf_errors_add(src->errors, p->file, p->line,
 				"%s \"%s\" has no command; add command = {\"/path/of/program\"}",
 				p->is_template ? "template" : "pool", p->name);
