@@ -94,6 +94,12 @@ static const struct worker *failed_template(const struct worker *w)
 	return failed ? failed : w;
 }
 
+/* Those of a module are up still, when what would have replaced them is not. */
+static bool is_template_to_blame(const struct worker *w)
+{
+	return w->pool->def->is_template || (w->pool->def->module && pool_failed_template(w->pool));
+}
+
 static void start_failed(struct rpc_call *call, struct rpc_target t)
 {
 	const struct worker *w = rpc_target(t);
@@ -102,7 +108,7 @@ static void start_failed(struct rpc_call *call, struct rpc_target t)
 	char why[512];
 
 	rpc_last(t, &last);
-	if (w && w->pool->def->is_template)
+	if (w && is_template_to_blame(w))
 		rpc_why(failed_template(w), why, sizeof(why));
 	else if (w)
 		rpc_why(w, why, sizeof(why));
@@ -241,6 +247,55 @@ static void restart(struct worker *w)
 	taskpool_release(w, RUNNER_RESTARTS);
 }
 
+/* ---- Restart of pools with a module --------------------------------------------------------------
+ *
+ * It is their template that is made anew: the workers follow once it is warm. One worker that is named is only
+ * forked again.
+ */
+
+static bool has_module(const struct pool *p)
+{
+	return p->def && p->def->module && !p->def->is_template && !p->is_run && !p->removed;
+}
+
+static bool renew_modules(const char *pattern)
+{
+	bool any = false;
+
+	list_foreach(e, n, crew_pools())
+	{
+		const struct pool *p = list_entry(e, struct pool, link);
+		struct pool *t = has_module(p) && fnmatch(pattern, p->name, 0) == 0 ? pool_template_pool(p) : NULL;
+
+		for (unsigned i = 0; t && i < t->count; i++)
+			restart(t->workers[i]);
+		any |= t != NULL;
+	}
+	return any;
+}
+
+/* The template's new generation is warm, and this worker was forked from it. */
+static enum verdict has_followed(const struct wait *wait, struct rpc_target t)
+{
+	const struct worker *w = rpc_target(t);
+	const struct pool *template = w && has_module(w->pool) ? pool_template_pool(w->pool) : NULL;
+	enum verdict renewed = template ? template_is_up(template) : DONE;
+
+	if (renewed != DONE)
+		return renewed;
+	if (template && w->process_hash != pool_template_hash_now(w->pool) && !worker_is_settled(w))
+		return WAITS;
+	return is_up_or_left(wait, t);
+}
+
+static void restart_others(struct worker *w)
+{
+	if (!has_module(w->pool))
+		restart(w);
+	else if (!worker_is_alive(w))
+		worker_start(w);
+}
+
 /* One after the other: the next is told to when the one before is up, or has failed. */
 static void resume_restart(struct rpc_call *call)
 {
@@ -272,6 +327,11 @@ void rpc_worker_restart(struct rpc_call *call)
 	if (!wait)
 		return;
 	set_wanted(name, true);
+	if (renew_modules(name)) {
+		for_all(wait, restart_others);
+		wait_for(call, wait, has_followed);
+		return;
+	}
 	if (all_at_once || call->message.oneway) {
 		for_all(wait, restart);
 		wait_for(call, wait, is_up_or_left);
