@@ -154,7 +154,7 @@ def names(file, *options):
 
 def test_exports_what_is_declared_and_no_more(installed):
     assert len(listed()) > 40
-    assert listed() == declared(installed)
+    assert listed() == declared(installed) - {"crew_preload", "crew_run"}  # a module defines these
     if SHARED:
         assert names(installed.lib / "libcrew.so", "-D") == listed()
         assert os.readlink(installed.lib / "libcrew.so") == "libcrew.so.0"
@@ -169,7 +169,7 @@ def test_exports_what_is_declared_and_no_more(installed):
 
 def test_every_function_has_a_manual(installed):
     manuals = {p.name: p.read_text() for p in (ROOT / "libcrew").glob("*.3")}
-    assert set(manuals) == {"libcrew.3", "crew_client.3", "crew_worker.3", "crew_queue.3"}
+    assert set(manuals) == {"libcrew.3", "crew_client.3", "crew_worker.3", "crew_queue.3", "crew_template.3"}
     for function in declared(installed):
         assert any(re.search(rf"^\.Fo {function}$|^\.Fn {function}\b|^\.Ft .*\n\.F[on] {function}\b", text, re.M)
                    for name, text in manuals.items()), function
