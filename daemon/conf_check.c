@@ -195,10 +195,12 @@ static const char *why_not(const struct conf_key *key, enum conf_tasks tasks)
 	       "remove it, or take \"lines\" or \"jsonrpc\"";
 }
 
-/* A process for each task: how many there are, and when one is replaced, follows from that. */
+/* A process for each task: how many there are, and when one is replaced, follows from that. What it comes from
+ * does not. */
 static bool goes_without_saying(const struct conf_key *key, enum conf_tasks tasks)
 {
-	return tasks == CONF_TASKS_EXEC && !conf_key_applies(key, tasks);
+	return tasks == CONF_TASKS_EXEC && !conf_key_applies(key, tasks) &&
+	       key != &conf_pool_keys[CONF_KEY_TEMPLATE];
 }
 
 /* A key that this kind of pool has no use for: inherited, it is silently the default; written in the

@@ -320,9 +320,9 @@ static void take_in(struct conn *conn, char *data, size_t size)
 	control_flush(conn);
 }
 
-static bool is_hung_up(int fd)
+bool control_is_hung_up(const struct conn *conn)
 {
-	struct pollfd p = { .fd = fd };
+	struct pollfd p = { .fd = conn->fd };
 
 	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
 }
@@ -332,7 +332,7 @@ static bool is_hung_up(int fd)
 static void on_eof(struct conn *conn)
 {
 	conn->eof = true;
-	if (conn->current && is_hung_up(conn->fd))
+	if (conn->current && control_is_hung_up(conn))
 		close_conn(conn);
 	else
 		serve(conn);
@@ -374,7 +374,7 @@ static void on_deaf(void *arg)
 		if (reads(conn) || conn->out.len)
 			continue;
 		any = true;
-		if (is_hung_up(conn->fd))
+		if (control_is_hung_up(conn))
 			close_conn(conn);
 	}
 	if (any)

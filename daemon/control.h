@@ -50,6 +50,8 @@ void control_flush(struct conn *conn);
 void control_flush_later(struct conn *conn);
 /* The next reply takes a copy of this descriptor along. False with errno as pass_add(). */
 bool control_pass(struct conn *conn, int fd);
+/* Nobody is there any more, though the loop may not have heard of it yet. */
+bool control_is_hung_up(const struct conn *conn);
 /* The current call is finished: go on with what was pipelined. */
 void control_continue(struct conn *conn);
 

@@ -442,6 +442,13 @@ void queue_give_back(struct queue *q, struct list *items)
 	}
 }
 
+void queue_untaken(struct queue_request *r)
+{
+	queue_give_back(r->queue, &r->items);
+	if (r->queue)
+		settle(r->queue);
+}
+
 void queue_drop(uint64_t id)
 {
 	struct queue_request *r = request(id);

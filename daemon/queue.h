@@ -158,6 +158,8 @@ void queue_ask_again(struct queue *q, struct queue_request *r);
 void queue_drop(uint64_t id);
 /* What an answered get brought has been handed on: it is the queue's no more. */
 void queue_got(struct queue_request *r);
+/* ... or nobody is there any more to hear it: they are back at the head. */
+void queue_untaken(struct queue_request *r);
 
 /* Whoever may hold leases: they end with him. */
 struct queue_owner {

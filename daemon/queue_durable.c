@@ -27,7 +27,7 @@ struct durable {
 	struct list gone, settled;
 	struct loop_task note;
 	bool clogged;	   /* the journal takes no more for now */
-	struct list late;  /* dead letters that the journal has no room for yet; they are among `m.coming` */
+	struct list late;  /* dead letters the journal has no room for yet; counted in `m.coming` */
 	struct list moved; /* struct move: items of others that are dead letters here */
 };
 

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "daemon/control.h"
 #include "daemon/queue_conf.h"
 #include "daemon/queue_durable.h"
 #include "daemon/queue_kind.h"
@@ -96,13 +97,23 @@ static void drop_wait(struct rpc_call *call)
 	free(w);
 }
 
+bool rpc_queue_is_unheard(struct rpc_call *call, struct queue_request *r)
+{
+	if (r->verb != QUEUE_GET || r->error != QUEUE_OK || !control_is_hung_up(call->conn))
+		return false;
+	queue_untaken(r);
+	call->conn->closing = true;
+	call->done = true;
+	return true;
+}
+
 static void finish(struct rpc_call *call, struct queue_request *r,
 		   void (*reply)(struct rpc_call *call, struct queue_request *r))
 {
-	if (r->error == QUEUE_OK)
-		reply(call, r);
-	else
+	if (r->error != QUEUE_OK)
 		rpc_queue_error(call, r);
+	else if (!rpc_queue_is_unheard(call, r))
+		reply(call, r);
 	queue_request_free(r);
 }
 

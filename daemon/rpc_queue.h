@@ -15,6 +15,8 @@ void rpc_queue_read_wait(struct rpc_call *call, bool *block, int64_t *timeout);
 /* Asks, and replies: `reply` when it went well, else the error; now, or parked until then. Takes r over. */
 void rpc_queue_ask(struct rpc_call *call, struct queue *q, struct queue_request *r,
 		   void (*reply)(struct rpc_call *call, struct queue_request *r));
+/* What was got is back in its queue, as its client has gone: the call is done. */
+bool rpc_queue_is_unheard(struct rpc_call *call, struct queue_request *r);
 /* Replies the error. */
 void rpc_queue_error(struct rpc_call *call, const struct queue_request *r);
 

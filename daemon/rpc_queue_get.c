@@ -139,10 +139,10 @@ static void on_answered(struct queue_request *r)
 	struct stream *s = call->state;
 
 	s->id = 0;
-	if (r->error == QUEUE_OK)
-		s->reply(call, r, true);
-	else
+	if (r->error != QUEUE_OK)
 		rpc_queue_error(call, r);
+	else if (!rpc_queue_is_unheard(call, r))
+		s->reply(call, r, true);
 	if (!call->done)
 		go_on(call);
 	if (call->done)

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -625,6 +626,26 @@ def test_reload(crewd):
     until(lambda: row(crewd, "b") is None, "it is gone when it is empty")
     document = json.loads(crewd.ctl("--json", "reload").stdout)
     assert document["queues"] == {"added": [], "changed": [], "removed": [], "unchanged": ["made", "a", "d"]}
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["there", "later"])
+@pytest.mark.parametrize("how", ["get", "lease", "stream"])
+def test_who_went_before_it_was_served_takes_nothing(crewd, how, there):
+    """All in one turn of the manager: a call, the end of its client, and an item for it."""
+    crewd.start('queue "q" {}')
+    parameters = {"name": "q", "lease": True} if how == "lease" else {"name": "q"}
+    if there:
+        put(crewd, "q", "x")
+    with crewd.varlink() as getter, crewd.varlink() as putter:
+        getter.call(Q + "Qsize", name="q"), putter.call(Q + "Qsize", name="q")
+        os.kill(crewd.manager(), signal.SIGSTOP)
+        getter.send(Q + "Get", parameters, more=how == "stream")
+        getter.sock.close()
+        putter.send(Q + "Put", {"name": "q", "item": "y"})
+        os.kill(crewd.manager(), signal.SIGCONT)
+        putter.receive()
+    until(lambda: row(crewd, "q")["waitingGet"] == row(crewd, "q")["leased"] == 0, "it is gone")
+    assert crewd.call(Q + "GetMany", name="q", max=9) == {"items": ["x", "y"] if there else ["y"]}
 
 
 def test_a_queue_that_comes_back_while_it_leaves(crewd):

@@ -84,7 +84,7 @@ def test_lines(crewd):
     limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
     assert [line.split()[3:5] for line in limits.splitlines() if "Max open files" in line] == [["77", "77"]]
     died = crewd.ctl("apply", "w", "exit 3", code=None)
-    assert died.returncode == 1 and "exited 3" in died.stderr
+    assert died.returncode == 3 and "exited 3" in died.stderr
     out = crewd.ctl("map", "w", stdin="".join(f"n{i}\n" for i in range(1000))).stdout
     assert out == "".join(f"n{i}\n" for i in range(1000))
     assert "Max core file size        0" in limits
