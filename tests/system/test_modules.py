@@ -1,10 +1,13 @@
 """Pools of a module: a shared object whose crew_run() is called for each task, in workers that are forked."""
 
+import base64
+import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -52,14 +55,17 @@ def failure(crewd, *args):
 def test_arguments_and_results(crewd):
     start(crewd)
     assert run(crewd, "echo", "hello") == "hello"
-    assert run(crewd, "echo", 'a "b"\n\0c é') == 'a "b"\n\0c é'
+    assert run(crewd, "echo", 'a "b"\n\tc é') == 'a "b"\n\tc é'
+    assert base64.b64decode(run(crewd, "echo", "a\0b\n")["base64"]) == b"a\0b\n"
     assert run(crewd, "echo", [1, {"a": None}]) == '[1,{"a":null}]'
     assert run(crewd, "count", *range(1000)) == 1001
     assert run(crewd) == []
     assert run(crewd, params={"width": 3, "name": "x"}) == {"width": 3, "name": "x"}
     assert run(crewd, "echo", "x" * 500_000) == "x" * 500_000
-    assert failure(crewd, "what")[1]["code"] == 42
-    assert "gave no answer" in failure(crewd, "nothing")[1]["message"]
+    failed = [crewd.call(APPLY, pool="m", args=[word])["task"] for word in ("what", "nothing")]
+    assert [t["state"] for t in failed] == ["failed", "failed"]
+    assert failed[0]["error"]["code"] == 42 and failed[0]["error"]["message"] == "no such word"
+    assert "gave no answer" in failed[1]["error"]["message"]
     with pytest.raises(VarlinkError) as e:
         crewd.call(APPLY, pool="m", args=["echo", "x"], method="run")
     assert "module" in str(e.value)
@@ -68,11 +74,22 @@ def test_arguments_and_results(crewd):
 
 def test_map(crewd):
     start(crewd, workers=3)
-    results = crewd.call(MAP, pool="m", tasks=[["echo", str(i)] for i in range(2000)])
-    assert "error" not in str(results)[:200]
     out = crewd.ctl("map", "m", stdin="count\n" * 3000).stdout
     assert out == "1\n" * 3000
     assert crewd.ctl("apply", "m", "echo", "two words").stdout == "two words\n"
+
+
+def test_python(crewd):
+    start(crewd, workers=2)
+    program = """
+import json, sys, crew
+pool = crew.Pool("m", socket=sys.argv[1])
+print(json.dumps([pool.apply("count", (1, [2])), pool.apply(None, kwds={"a": 1}), pool.apply("echo", ("x",)),
+                  pool.map("echo", ["a", "b"]), pool.apply("params", ([None],))]))
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(crewd.socket)], check=True, stdout=subprocess.PIPE,
+                          env={**os.environ, "PYTHONPATH": str(ROOT / "python")})
+    assert json.loads(done.stdout) == [3, {"a": 1}, "x", ["a", "b"], ["params", [None]]]
 
 
 def test_the_process_is_as_the_pool_says(crewd):
@@ -178,8 +195,7 @@ def test_errors_of_the_configuration(crewd):
     crewd.start(wait=False)
     crewd.exitcode = 78
     crewd.process.wait(30)
-    assert f":{lines + 1}:" not in crewd.said() or "needs the module" in crewd.said()
-    assert "needs the module" in crewd.said()
+    assert f':{lines + 1}: pool "m": tasks = "module": needs the module' in crewd.said()
 
 
 # ---- generations ------------------------------------------------------------------------------
