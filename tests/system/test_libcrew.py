@@ -851,6 +851,52 @@ def test_example_of_queues(crewd, installed, kind):
     assert {q["unfinished"] for q in crewd.call(Q + "List")["queues"]} == {0}
 
 
+TEMPLATE = """
+#include <crew.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char loaded[32];
+
+static void answer(struct crew_task *task, void *arg)
+{
+	const char *word = crew_task_arg(task, 0, NULL);
+	char text[128];
+	int n = snprintf(text, sizeof(text), "%s %s %s %d", word, getenv("CREW_WORKER"), (char *)arg, (int)getpid());
+
+	crew_return(task, text, (size_t)n);
+}
+
+int main(void)
+{
+	int r;
+
+	snprintf(loaded, sizeof(loaded), "%d", (int)getpid());
+	r = crew_template_loop();
+	if (r < 0)
+		printf("%d\\n", r);
+	return r == 1 ? crew_serve(answer, loaded) < 0 : r != 0;
+}
+"""
+
+
+def test_template_loop(crewd, installed):
+    source = installed.dir / "warm.c"
+    source.write_text(TEMPLATE)
+    program = installed.cc(source, static=not SHARED)
+    env = {k: v for k, v in os.environ.items() if k not in ("NOTIFY_SOCKET", "CREW_TEMPLATE_FD")}
+    alone = subprocess.run([program], check=False, capture_output=True, text=True, env=env)
+    assert (alone.returncode, alone.stdout) == (1, f"{INVALID}\n")
+    crewd.start(f'template "warm" {{ command = {{"{program}"}} }}\n'
+                'pool "l" { template = "warm" tasks = "lines" workers = 1 }\n'
+                'pool "j" { template = "warm" tasks = "jsonrpc" workers = 1 ready = "notify" }\n')
+    warm, one, other = (crewd.wait_state(name, "running")["pid"] for name in ("warm-1", "l-1", "j-1"))
+    assert crewd.ctl("apply", "l", "hello").stdout == f"hello l-1 {warm} {one}\n"
+    assert crewd.ctl("apply", "--method", "m", "j", "hello").stdout == f"hello j-1 {warm} {other}\n"
+
+
 def test_example_of_a_worker(crewd, installed):
     source = EXAMPLES / "shout.c"
     assert len([text for text in source.read_text().splitlines() if text.strip()]) <= 20
