@@ -18,6 +18,7 @@ struct wait {
 	unsigned begun; /* Restart: workers before this one have been told to */
 	unsigned ends;	/* rpc_ends() when all were looked at last */
 	bool all_at_once;
+	void (*restart)(struct worker *w); /* Restart: how they are told to */
 	int64_t since;
 	enum verdict (*judge)(const struct wait *wait, struct rpc_target t);
 	void (*finish)(struct rpc_call *call);
@@ -288,11 +289,12 @@ static enum verdict has_followed(const struct wait *wait, struct rpc_target t)
 	return is_up_or_left(wait, t);
 }
 
+/* All that are no module's: of those the templates have been told. */
 static void restart_others(struct worker *w)
 {
-	if (!has_module(w->pool))
+	if (!w->pool->def || !w->pool->def->module)
 		restart(w);
-	else if (!worker_is_alive(w))
+	else if (has_module(w->pool) && !worker_is_alive(w))
 		worker_start(w);
 }
 
@@ -304,11 +306,11 @@ static void resume_restart(struct rpc_call *call)
 	while (wait->begun < wait->targets.count) {
 		struct worker *w;
 
-		if (wait->begun && is_up(wait, wait->targets.at[wait->begun - 1]) == WAITS)
+		if (wait->begun && wait->judge(wait, wait->targets.at[wait->begun - 1]) == WAITS)
 			return;
 		w = rpc_target(wait->targets.at[wait->begun++]);
 		if (w)
-			restart(w);
+			wait->restart(w);
 	}
 	resume(call);
 }
@@ -327,17 +329,17 @@ void rpc_worker_restart(struct rpc_call *call)
 	if (!wait)
 		return;
 	set_wanted(name, true);
+	wait->restart = restart;
+	wait->judge = is_up_or_left;
 	if (renew_modules(name)) {
-		for_all(wait, restart_others);
-		wait_for(call, wait, has_followed);
-		return;
+		wait->restart = restart_others;
+		wait->judge = has_followed;
 	}
 	if (all_at_once || call->message.oneway) {
-		for_all(wait, restart);
-		wait_for(call, wait, is_up_or_left);
+		for_all(wait, wait->restart);
+		wait_for(call, wait, wait->judge);
 		return;
 	}
-	wait->judge = is_up_or_left;
 	rpc_park(call, RPC_KEY_WORKERS, resume_restart);
 	resume_restart(call);
 }

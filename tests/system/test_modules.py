@@ -224,6 +224,19 @@ def test_restart_loads_what_has_changed(crewd):
     assert crewd.ctl("apply", "m", "count").stdout == "new\n"
 
 
+def test_restart_of_all_at_once_and_by_pattern(crewd):
+    crewd.start(pool() + 'pool "other" { command = {"/usr/bin/sleep", "1000"} workers = 2 }\n')
+    names = ("m-1", "m-2", "other-1", "other-2")
+    for options in ((), ("--all-at-once",)):
+        before = {n: crewd.wait_state(n, "running")["pid"] for n in names}
+        loader = run(crewd, "tell").split()[0]
+        crewd.ctl("restart", *options, "*")
+        assert all(crewd.worker(n)["pid"] not in (before[n], None) for n in names)
+        assert run(crewd, "tell").split()[0] != loader
+        until(lambda: [w["state"] for w in crewd.workers().values() if w["pool"] == "m.module"].count("running") == 1,
+              "one of its template")
+
+
 def test_reload_with_another_module(crewd):
     start(crewd, workers=2)
     old = run(crewd, "tell").split()
