@@ -117,7 +117,8 @@ static const char *name_of(struct conf_source *src, const struct conf_entry *p)
 	return NULL;
 }
 
-static void give_command(struct conf_source *src, struct conf_entry *t, const struct conf_given *module)
+static void give_command(struct conf_source *src, struct conf_entry *t,
+			 const struct conf_given *module)
 {
 	const char **items = conf_source_take(src, 2 * sizeof(*items));
 	const char *path = host();
@@ -134,12 +135,12 @@ static void give_command(struct conf_source *src, struct conf_entry *t, const st
 static void add_template(struct conf_source *src, uint32_t i)
 {
 	static const enum conf_pool_key shared[] = {
-		CONF_KEY_ENVIRONMENT, CONF_KEY_CLEAN_ENVIRONMENT,
-		CONF_KEY_DIRECTORY,   CONF_KEY_USER,
-		CONF_KEY_GROUP,	      CONF_KEY_UMASK,
-		CONF_KEY_NICE,	      CONF_KEY_LIMITS,
+		CONF_KEY_ENVIRONMENT,	CONF_KEY_CLEAN_ENVIRONMENT,
+		CONF_KEY_DIRECTORY,	CONF_KEY_USER,
+		CONF_KEY_GROUP,		CONF_KEY_UMASK,
+		CONF_KEY_NICE,		CONF_KEY_LIMITS,
 		CONF_KEY_START_TIMEOUT, CONF_KEY_STOP_TIMEOUT,
-		CONF_KEY_LOG,	      CONF_KEY_MODULE,
+		CONF_KEY_LOG,		CONF_KEY_MODULE,
 	};
 	const struct conf_entry *p = conf_source_pool(src, i);
 	const char *name = name_of(src, p);

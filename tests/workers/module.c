@@ -81,7 +81,9 @@ void crew_run(struct crew_task *task)
 	else if (strcmp(how, "sleep") == 0 && arg && usleep((useconds_t)atoi(arg) * 1000) == 0)
 		crew_return(task, arg, len);
 	else if (strcmp(how, "count") == 0)
-		crew_return_json(task, (snprintf(number, sizeof(number), "%zu", crew_task_count(task)), number));
+		crew_return_json(
+			task,
+			(snprintf(number, sizeof(number), "%zu", crew_task_count(task)), number));
 	else if (strcmp(how, "params") == 0)
 		crew_return_json(task, crew_task_params(task));
 	else if (strcmp(how, "tell") == 0)
