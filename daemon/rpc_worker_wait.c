@@ -266,7 +266,9 @@ static bool renew_modules(const char *pattern)
 	list_foreach(e, n, crew_pools())
 	{
 		const struct pool *p = list_entry(e, struct pool, link);
-		struct pool *t = has_module(p) && fnmatch(pattern, p->name, 0) == 0 ? pool_template_pool(p) : NULL;
+		struct pool *t = has_module(p) && fnmatch(pattern, p->name, 0) == 0
+					 ? pool_template_pool(p)
+					 : NULL;
 
 		for (unsigned i = 0; t && i < t->count; i++)
 			restart(t->workers[i]);
