@@ -119,7 +119,7 @@ static bool between(int64_t n, int64_t least, int64_t most)
 
 static bool tasks_ok(const struct conf_pool *p)
 {
-	if (p->tasks > CONF_TASKS_JSONRPC)
+	if (p->tasks > CONF_TASKS_MODULE)
 		return false;
 	if (p->tasks != CONF_TASKS_NONE && p->restart != CONF_RESTART_ALWAYS)
 		return false;
@@ -136,6 +136,10 @@ static bool tasks_ok(const struct conf_pool *p)
 /* One that is forked from a template execs nothing; a template is nobody's child but the keeper's. */
 static bool template_ok(const struct block *b, const struct conf_pool *p)
 {
+	if ((p->tasks == CONF_TASKS_MODULE) != (p->module && !p->is_template))
+		return false;
+	if (!text_or_none(b, p->module) || (p->module && !p->is_template && !p->template))
+		return false;
 	if (p->template)
 		return !p->is_template && name_ok(b, p->template) && p->command.count == 0 &&
 		       p->tasks != CONF_TASKS_EXEC;

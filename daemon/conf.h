@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define CONF_MAGIC   UINT32_C(0x63726577)
-#define CONF_VERSION 5
+#define CONF_VERSION 6
 #define CONF_NO_ID   UINT32_MAX /* uid, gid: not given */
 
 typedef uint32_t conf_off;
@@ -36,11 +36,17 @@ struct conf_identity {
 };
 
 /* What a pool is, as far as its keys go: one of enum conf_tasks, or this. */
-#define CONF_VARIANT_TEMPLATE 4
+#define CONF_VARIANT_TEMPLATE 5
 
 enum conf_restart { CONF_RESTART_ALWAYS, CONF_RESTART_ON_FAILURE, CONF_RESTART_NEVER };
 enum conf_ready { CONF_READY_EXEC, CONF_READY_NOTIFY };
-enum conf_tasks { CONF_TASKS_NONE, CONF_TASKS_EXEC, CONF_TASKS_LINES, CONF_TASKS_JSONRPC };
+enum conf_tasks {
+	CONF_TASKS_NONE,
+	CONF_TASKS_EXEC,
+	CONF_TASKS_LINES,
+	CONF_TASKS_JSONRPC,
+	CONF_TASKS_MODULE
+};
 enum conf_queue_kind { CONF_QUEUE_MANAGER, CONF_QUEUE_SHARED, CONF_QUEUE_REDIS };
 enum conf_log { CONF_LOG_JOURNAL, CONF_LOG_INHERIT, CONF_LOG_DISCARD, CONF_LOG_FILE };
 
@@ -72,6 +78,10 @@ struct conf_pool {
 	uint8_t tasks;	  /* enum conf_tasks */
 	uint8_t is_template; /* a `template`: its process is what workers of other pools are forked from */
 	conf_off template;   /* name of the one that this pool's workers are forked from; 0: none, they exec */
+
+	/* The shared object whose crew_run() its workers call, forked from a template that exists for this pool alone
+	 * and has this too; 0: none. Live, as it is the template that a change replaces, and the workers follow it. */
+	conf_off module;
 
 	/* policy: a change takes effect at once */
 	uint32_t workers;
@@ -162,6 +172,14 @@ static inline const struct conf_pool *conf_pool_at(const struct conf *conf, uint
 static inline unsigned conf_variant(const struct conf_pool *p)
 {
 	return p->is_template ? CONF_VARIANT_TEMPLATE : p->tasks;
+}
+
+/* What a worker that stays speaks; NULL: it has no tasks, or one that is its process. */
+static inline const char *conf_protocol(const struct conf_pool *p)
+{
+	if (p->tasks == CONF_TASKS_LINES)
+		return "lines";
+	return p->tasks == CONF_TASKS_JSONRPC || p->tasks == CONF_TASKS_MODULE ? "jsonrpc" : NULL;
 }
 
 static inline const struct conf_queue *conf_queue_at(const struct conf *conf, uint32_t i)

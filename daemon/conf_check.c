@@ -153,8 +153,11 @@ void conf_check_inherit(struct conf_source *src)
 	walk_all(src, CONF_KEY_INHERITS);
 }
 
-static void check_command(struct conf_source *src, const struct conf_entry *p)
+static void check_command(struct conf_source *src, const struct conf_entry *p,
+			  const struct conf_pool *pool)
 {
+	if (pool->tasks == CONF_TASKS_MODULE) /* without one that was complained of */
+		return;
 	if (!p->keys[CONF_KEY_COMMAND].line && (p->is_template || !p->keys[CONF_KEY_TEMPLATE].line))
 		conf_errors_add(src->errors, p->file, p->line,
 				"%s \"%s\" has no command; add command = {\"/path/of/program\"}",
@@ -408,7 +411,7 @@ void conf_check(struct conf_source *src, struct conf_build *b)
 	for (uint32_t i = 0; i < conf_source_pools(src); i++) {
 		const struct conf_pool *pool = conf_build_pool(b, i);
 
-		check_command(src, conf_source_pool(src, i));
+		check_command(src, conf_source_pool(src, i), pool);
 		check_delays(src, conf_source_pool(src, i), pool);
 		check_tasks(src, b, i);
 		workers += pool->workers;

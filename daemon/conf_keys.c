@@ -13,7 +13,9 @@
 
 /* Kinds of pools: whose workers stay for more than one task, and all that have tasks. */
 #define EXEC	(UINT32_C(1) << CONF_TASKS_EXEC)
-#define LASTING (UINT32_C(1) << CONF_TASKS_LINES | UINT32_C(1) << CONF_TASKS_JSONRPC)
+#define SERVING (UINT32_C(1) << CONF_TASKS_LINES | UINT32_C(1) << CONF_TASKS_JSONRPC)
+#define MODULE	(UINT32_C(1) << CONF_TASKS_MODULE)
+#define LASTING (SERVING | MODULE)
 #define TASKS	(EXEC | LASTING)
 #define PLAIN	(UINT32_C(1) << CONF_TASKS_NONE)
 #define POOLS	(PLAIN | TASKS) /* all but templates */
@@ -21,7 +23,7 @@
 /* In the order of the enums in conf.h. */
 static const char *const restart_words[] = { "always", "on-failure", "never", NULL };
 static const char *const ready_words[] = { "exec", "notify", NULL };
-static const char *const tasks_words[] = { "exec", "lines", "jsonrpc", NULL }; /* from 1 on */
+static const char *const tasks_words[] = { "exec", "lines", "jsonrpc", "module", NULL }; /* from 1 on */
 static const char *const kind_words[] = { "manager", "shared", "redis", NULL };
 static const char *const log_words[] = { "journal", "inherit", "discard", NULL };
 
@@ -248,7 +250,12 @@ const struct conf_key conf_pool_keys[CONF_POOL_KEYS] = {
 				.type = CONF_TYPE_TEXT,
 				.class = CONF_RESTART,
 				.offset = IN(template),
-				.only = PLAIN | LASTING },
+				.only = PLAIN | SERVING },
+	[CONF_KEY_MODULE] = { .name = "module",
+			      .type = CONF_TYPE_TEXT,
+			      .class = CONF_LIVE,
+			      .offset = IN(module),
+			      .only = MODULE },
 	[CONF_KEY_RECYCLE_PRIVATE] = { .name = "recycle-private",
 				       .type = CONF_TYPE_SIZE,
 				       .class = CONF_LIVE,

@@ -41,6 +41,8 @@ void conf_print(const struct conf *conf, void *f)
 	for (uint32_t i = 0; i < conf->pool_count; i++) {
 		const struct conf_pool *p = conf_pool_at(conf, i);
 
+		if (p->is_template && p->module) /* it follows from its pool */
+			continue;
 		fprintf(f, "\n%s \"%s\" {\n", p->is_template ? "template" : "pool",
 			conf_text(conf, p->name));
 		print_keys(f, conf, p, conf_variant(p), conf_pool_keys, CONF_POOL_KEYS, "\t");

@@ -9,6 +9,7 @@
 
 #include "daemon/conf_check.h"
 #include "daemon/conf_file.h"
+#include "daemon/conf_module.h"
 #include "daemon/conf_parse.h"
 #include "daemon/conf_place.h"
 #include "daemon/conf_scan.h"
@@ -257,6 +258,7 @@ static struct conf_build *build(struct conf_source *src, const char *path, bool 
 	if (!src->broken && !conf_build_error(b)) {
 		conf_check(src, b);
 		conf_check_identities(src, b, as_root);
+		conf_module_fill(src, b);
 		conf_check_templates(src, b);
 		find_places(src, b);
 	}
@@ -289,8 +291,10 @@ struct conf *conf_read(const char *path, bool as_root, size_t *size, struct conf
 	struct conf *block;
 
 	read_file(&top, path);
-	if (!src.broken)
+	if (!src.broken) {
 		conf_check_inherit(&src);
+		conf_module_expand(&src);
+	}
 	block = finish(build(&src, path, as_root), e, path, size);
 	conf_source_free(&src);
 	conf_errors_end(e, path);

@@ -45,7 +45,7 @@ static void check_process(const struct check *c, const struct conf_entry *p,
 		complain(c, p, CONF_KEY_COMMAND,
 			 "its workers are forked from a template, which has the command; remove "
 			 "one of the two");
-	if (is_own(p, CONF_KEY_CLEAN_ENVIRONMENT) && pool->clean_environment)
+	if (is_own(p, CONF_KEY_CLEAN_ENVIRONMENT) && pool->clean_environment && !pool->module)
 		complain(c, p, CONF_KEY_CLEAN_ENVIRONMENT,
 			 "its workers have the environment of their template; write it there");
 }
@@ -113,7 +113,8 @@ static void check_pool(const struct check *c, uint32_t i)
 	check_user(c, p, i, template);
 	check_size(c, p, pool);
 	pool->command = (struct conf_list){ 0 };
-	pool->clean_environment = false;
+	if (!pool->module) /* what that says is for the template, which has it */
+		pool->clean_environment = false;
 }
 
 void conf_check_templates(struct conf_source *src, struct conf_build *b)

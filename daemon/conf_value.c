@@ -248,7 +248,6 @@ static bool set_word(const struct setting *s)
 	return true;
 }
 
-/* What will be known one day is told apart from what is wrong. */
 static bool set_tasks(const struct setting *s)
 {
 	const char *v = s->values.items[0];
@@ -256,11 +255,6 @@ static bool set_tasks(const struct setting *s)
 	char words[128];
 
 	word_list(s->key, " or ", words, sizeof(words));
-	if (i < 0 && strcmp(v, "module") == 0)
-		return bad(s, v,
-			   "pools of modules need a template host, which this version of crewd has "
-			   "not; use %s",
-			   words);
 	if (i < 0)
 		return bad(s, v, "must be %s", words);
 	*(uint8_t *)field(s) = (uint8_t)(i + 1);

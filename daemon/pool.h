@@ -64,6 +64,10 @@ char *pool_why_no_template(const struct pool *p, char *buf, size_t size);
 const struct worker *pool_failed_template(const struct pool *p);
 /* A template: another generation is to be made; the one there is stays until that is warm. */
 void pool_renew(struct pool *p);
+/* What its workers will be started with once it has noticed which template is the newest; of one that has a template. */
+uint64_t pool_template_hash_now(const struct pool *p);
+/* The pool of the template that it is forked from; NULL: none, or that is not there. */
+struct pool *pool_template_pool(const struct pool *p);
 /* How far that has come: 1, it is warm; -1, it is not and will not be; 0: it may yet be. */
 int pool_renewed(const struct pool *p);
 /* Nothing is under way that could bring it up. */

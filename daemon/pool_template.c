@@ -47,6 +47,13 @@ uint64_t pool_template_hash(const struct pool *p)
 						     : p->conf_hash;
 }
 
+uint64_t pool_template_hash_now(const struct pool *p)
+{
+	const struct worker *template = pool_template(p);
+
+	return template ? mix(p->conf_hash, template->process_hash) : p->process_hash;
+}
+
 static bool is_moving(const struct pool *p)
 {
 	return p->in_state[WORKER_STARTING] || p->in_state[WORKER_STOPPING] ||

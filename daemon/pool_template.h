@@ -14,7 +14,5 @@
 void pool_template_step(struct pool *p);
 /* What its workers are started with, the template they are forked from included; 0 is none. */
 uint64_t pool_template_hash(const struct pool *p);
-/* The pool of the template that it is forked from; NULL: none, or that is not there. */
-struct pool *pool_template_pool(const struct pool *p);
 
 #endif

@@ -18,6 +18,7 @@ struct wait {
 	unsigned begun; /* Restart: workers before this one have been told to */
 	unsigned ends;	/* rpc_ends() when all were looked at last */
 	bool all_at_once;
+	void (*restart)(struct worker *w); /* Restart: how they are told to */
 	int64_t since;
 	enum verdict (*judge)(const struct wait *wait, struct rpc_target t);
 	void (*finish)(struct rpc_call *call);
@@ -94,6 +95,12 @@ static const struct worker *failed_template(const struct worker *w)
 	return failed ? failed : w;
 }
 
+/* Those of a module are up still, when what would have replaced them is not. */
+static bool is_template_to_blame(const struct worker *w)
+{
+	return w->pool->def->is_template || (w->pool->def->module && pool_failed_template(w->pool));
+}
+
 static void start_failed(struct rpc_call *call, struct rpc_target t)
 {
 	const struct worker *w = rpc_target(t);
@@ -102,7 +109,7 @@ static void start_failed(struct rpc_call *call, struct rpc_target t)
 	char why[512];
 
 	rpc_last(t, &last);
-	if (w && w->pool->def->is_template)
+	if (w && is_template_to_blame(w))
 		rpc_why(failed_template(w), why, sizeof(why));
 	else if (w)
 		rpc_why(w, why, sizeof(why));
@@ -241,6 +248,58 @@ static void restart(struct worker *w)
 	taskpool_release(w, RUNNER_RESTARTS);
 }
 
+/* ---- Restart of pools with a module --------------------------------------------------------------
+ *
+ * It is their template that is made anew: the workers follow once it is warm. One worker that is named is only
+ * forked again.
+ */
+
+static bool has_module(const struct pool *p)
+{
+	return p->def && p->def->module && !p->def->is_template && !p->is_run && !p->removed;
+}
+
+static bool renew_modules(const char *pattern)
+{
+	bool any = false;
+
+	list_foreach(e, n, crew_pools())
+	{
+		const struct pool *p = list_entry(e, struct pool, link);
+		struct pool *t = has_module(p) && fnmatch(pattern, p->name, 0) == 0
+					 ? pool_template_pool(p)
+					 : NULL;
+
+		for (unsigned i = 0; t && i < t->count; i++)
+			restart(t->workers[i]);
+		any |= t != NULL;
+	}
+	return any;
+}
+
+/* The template's new generation is warm, and this worker was forked from it. */
+static enum verdict has_followed(const struct wait *wait, struct rpc_target t)
+{
+	const struct worker *w = rpc_target(t);
+	const struct pool *template = w && has_module(w->pool) ? pool_template_pool(w->pool) : NULL;
+	enum verdict renewed = template ? template_is_up(template) : DONE;
+
+	if (renewed != DONE)
+		return renewed;
+	if (template && w->process_hash != pool_template_hash_now(w->pool) && !worker_is_settled(w))
+		return WAITS;
+	return is_up_or_left(wait, t);
+}
+
+/* All that are no module's: of those the templates have been told. */
+static void restart_others(struct worker *w)
+{
+	if (!w->pool->def || !w->pool->def->module)
+		restart(w);
+	else if (has_module(w->pool) && !worker_is_alive(w))
+		worker_start(w);
+}
+
 /* One after the other: the next is told to when the one before is up, or has failed. */
 static void resume_restart(struct rpc_call *call)
 {
@@ -249,11 +308,11 @@ static void resume_restart(struct rpc_call *call)
 	while (wait->begun < wait->targets.count) {
 		struct worker *w;
 
-		if (wait->begun && is_up(wait, wait->targets.at[wait->begun - 1]) == WAITS)
+		if (wait->begun && wait->judge(wait, wait->targets.at[wait->begun - 1]) == WAITS)
 			return;
 		w = rpc_target(wait->targets.at[wait->begun++]);
 		if (w)
-			restart(w);
+			wait->restart(w);
 	}
 	resume(call);
 }
@@ -272,12 +331,17 @@ void rpc_worker_restart(struct rpc_call *call)
 	if (!wait)
 		return;
 	set_wanted(name, true);
+	wait->restart = restart;
+	wait->judge = is_up_or_left;
+	if (renew_modules(name)) {
+		wait->restart = restart_others;
+		wait->judge = has_followed;
+	}
 	if (all_at_once || call->message.oneway) {
-		for_all(wait, restart);
-		wait_for(call, wait, is_up_or_left);
+		for_all(wait, wait->restart);
+		wait_for(call, wait, wait->judge);
 		return;
 	}
-	wait->judge = is_up_or_left;
 	rpc_park(call, RPC_KEY_WORKERS, resume_restart);
 	resume_restart(call);
 }

@@ -80,9 +80,8 @@ static void set_environment(const struct slot *s, const struct conf *conf,
 		ok = ok && environment_put(conf_item(conf, p->environment, i));
 	ok = ok && environment_set("CREW_WORKER", s->name) &&
 	     environment_set("CREW_POOL", conf_text(conf, p->name));
-	if (p->tasks == CONF_TASKS_LINES || p->tasks == CONF_TASKS_JSONRPC)
-		ok = ok &&
-		     environment_set("CREW_TASKS", p->tasks == CONF_TASKS_LINES ? "lines" : "jsonrpc");
+	if (conf_protocol(p))
+		ok = ok && environment_set("CREW_TASKS", conf_protocol(p));
 	if (p->ready == CONF_READY_NOTIFY || p->watchdog)
 		ok = ok && environment_set("NOTIFY_SOCKET", spawn_setup.notify);
 	if (p->is_template)

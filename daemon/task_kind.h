@@ -15,12 +15,12 @@ struct runner;
 
 /* What a caller has asked for; all borrowed. */
 struct task_request {
-	const char *const *args; /* `count` strings (exec, lines) */
+	const char *const *args; /* `count` strings (exec, lines, and module without params) */
 	unsigned count;
 	const char *input; /* exec; NULL: none */
 	size_t input_len;
 	const char *method; /* jsonrpc; NULL: not given */
-	const char *params; /* jsonrpc: JSON text of an array or object; NULL: not given */
+	const char *params; /* jsonrpc, module: JSON text of an array or object; NULL: not given */
 	size_t params_len;
 };
 
@@ -29,6 +29,7 @@ struct task_kind {
 	bool per_task; /* a process for each task; else workers stay, and answer line by line */
 	bool in_order; /* answers come in the order of the requests */
 	bool json;     /* args are any values, not strings only */
+	bool bare;     /* a string by itself is a task with this one argument, for json too */
 	/* 0; -1 when it is no task of this kind: the parameter, and what would be right (static). */
 	int (*check)(const struct task_request *r, const char **parameter, const char **why);
 	size_t (*size)(
@@ -40,7 +41,7 @@ struct task_kind {
 	void (*answer)(struct runner *r, const char *line, size_t len);
 };
 
-extern const struct task_kind task_exec, task_lines, task_jsonrpc;
+extern const struct task_kind task_exec, task_lines, task_jsonrpc, task_module;
 /* NULL for CONF_TASKS_NONE. */
 const struct task_kind *task_kind_of(const struct conf_pool *def);
 

@@ -96,7 +96,7 @@ bool task_read_element(struct task_read *q, const struct task_kind *kind,
 		       const struct json_t *element, bool dry)
 {
 	/* The usual case is spared a list of one. */
-	if (json_is_plain(element) && !kind->json) {
+	if (json_is_plain(element) && (!kind->json || kind->bare)) {
 		q->only = json_as_string(element);
 		q->r.args = &q->only;
 		q->r.count = 1;
@@ -109,7 +109,7 @@ bool task_read_element(struct task_read *q, const struct task_kind *kind,
 		q->given_args = (struct json_t *)(uintptr_t)element;
 	} else {
 		return is_wrong(q, "tasks",
-				kind->json ? "arrays, or objects with method"
+				kind->json && !kind->bare ? "arrays, or objects with method"
 					   : "strings without NUL, arrays, or objects");
 	}
 	return task_read_given(q, kind, dry);

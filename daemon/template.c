@@ -93,6 +93,8 @@ static void put_environment(struct request *r, const struct slot *s, const struc
 	put(r, "set CREW_WORKER=%s", s->name);
 	put(r, "set CREW_POOL=%s", conf_text(conf, p->name));
 	put(r, "%s", "unset CREW_TEMPLATE_FD");
+	if (conf_protocol(p))
+		put(r, "set CREW_TASKS=%s", conf_protocol(p));
 	if (p->ready == CONF_READY_NOTIFY || p->watchdog)
 		put(r, "set NOTIFY_SOCKET=%s", spawn_setup.notify);
 	else

@@ -176,6 +176,23 @@ int crew_fail(struct crew_task *task, int code, const char *message);
 /* Writes the answers that are held now. CREW_LOST: nobody reads them. */
 int crew_flush(struct crew_task *task);
 
+/* ---- template: crew_template(3) -------------------------------------------------------------------
+ *
+ * For a program that is the command of a template (crewd-template(7)): once it has loaded what is heavy, it
+ * calls this, which says that it is warm and forks a worker each time crewd asks for one. 1: returned in such
+ * a worker, with everything that is its own; its name is in CREW_WORKER. 0: in the template, when crewd wants no more
+ * of them. CREW_INVALID: this process was not started as a template. CREW_PROTOCOL, CREW_SYSTEM. The process
+ * must have one thread only, or crewd refuses it; and nothing of libcrew's should be open, as it belongs to the parent.
+ */
+int crew_template_loop(void);
+
+/* A module (module = "..." in crewd.conf(5)) defines these two instead, and crew-host, which crewd ships, does the
+ * rest. crew_preload(), which may be left out, is called once, in the template: what it loads, all workers share;
+ * anything but 0 and the module has failed. crew_run() is called for each task, in a worker, as crew_serve() calls
+ * its function. Both are to be exported: no thread may be left by crew_preload(). */
+int crew_preload(void);
+void crew_run(struct crew_task *task);
+
 /* ---- queues: crew_queue(3) ------------------------------------------------------------------------
  *
  * The same functions for queues of each kind. One in shared memory is attached to, and then put to and got from

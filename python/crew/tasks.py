@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional
 
 from .errors import ProtocolError, from_task
 
-KINDS = ("exec", "lines", "jsonrpc")
+KINDS = ("exec", "lines", "jsonrpc", "module")
 
 
 def _word(value: Any) -> str:
@@ -43,10 +43,14 @@ def task_of(kind: str, what: Any, args: Iterable[Any] = (), kwds: Optional[Mappi
     """The members of one task (io.crewd.Pool.Apply).
 
     exec, lines: `what` and then `args` are its arguments; `what` may be one, a list of them, or None.
-    jsonrpc: `what` is the method, `args` or `kwds` its params. TypeError for what does not go together.
+    jsonrpc: `what` is the method, `args` or `kwds` its params.
+    module: `what` and then `args` are any values, or `kwds` are; as above, `what` may be a list of them, or None.
+    TypeError for what does not go together.
     """
     if kind == "jsonrpc":
         return _jsonrpc(what, list(args), dict(kwds or {}), input)
+    if kind == "module":
+        return _module(what, list(args), dict(kwds or {}), input)
     if kwds:
         raise TypeError(f"the pool's tasks are {kind}: they take no keyword arguments")
     words = _words(what) + [_word(v) for v in args]
@@ -65,10 +69,20 @@ def _jsonrpc(method: Any, args: List[Any], kwds: Dict[str, Any], given_input: An
     return {"method": method, "params": kwds or args}
 
 
+def _module(what: Any, args: List[Any], kwds: Dict[str, Any], given_input: Any) -> Dict[str, Any]:
+    values = [] if what is None else list(what) if isinstance(what, (list, tuple)) else [what]
+    values += args
+    if values and kwds:
+        raise TypeError("a module takes arguments by position or by name, not both in one task")
+    if given_input is not None:
+        raise TypeError("the pool's tasks are of a module: they have no input")
+    return {"params": kwds} if kwds else {"args": values}
+
+
 def value_of(kind: str, task: Dict[str, Any]) -> Any:
     """The result of an ended task; else its exception is raised.
 
-    jsonrpc: any value. exec, lines: str, or bytes where it is not UTF-8.
+    jsonrpc: any value. exec, lines: str, or bytes where it is not UTF-8. module: any of these.
     """
     state = task.get("state")
     if state != "succeeded":
@@ -78,4 +92,4 @@ def value_of(kind: str, task: Dict[str, Any]) -> Any:
     result = task.get("result")
     if kind != "jsonrpc" and isinstance(result, dict) and isinstance(result.get("base64"), str):
         return base64.b64decode(result["base64"])
-    return "" if result is None and kind != "jsonrpc" else result
+    return "" if result is None and kind in ("exec", "lines") else result

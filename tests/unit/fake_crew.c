@@ -297,6 +297,17 @@ struct worker *pool_template(const struct pool *p)
 	return NULL;
 }
 
+struct pool *pool_template_pool(const struct pool *p)
+{
+	(void)p;
+	return NULL;
+}
+
+uint64_t pool_template_hash_now(const struct pool *p)
+{
+	return p->process_hash;
+}
+
 const struct worker *pool_failed_template(const struct pool *p)
 {
 	(void)p;

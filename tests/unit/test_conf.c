@@ -82,6 +82,9 @@ static const char every_key[] =
 	"}\n"
 	"pool forked {\n"
 	"  template = warm\n"
+	"}\n"
+	"pool thing {\n"
+	"  module = \"/usr/lib/libthing.so\"\n"
 	"}\n";
 
 static void test_every_key_is_here(void **state)
@@ -141,7 +144,7 @@ static void test_global_values(void **state)
 	assert_string_equal(conf_text(c, c->run_user), "other");
 	assert_int_equal(c->manager.uid, CONF_NO_ID);
 	assert_int_equal(c->run.uid, CONF_NO_ID);
-	assert_int_equal(c->pool_count, 5);
+	assert_int_equal(c->pool_count, 7); /* the template of a module among them */
 	free(c);
 }
 
@@ -170,6 +173,40 @@ static void test_templates(void **state)
 	assert_int_equal(conf_pool_at(c, 2)->command.count, 1);
 	assert_int_not_equal(conf_pool_at(c, 4)->template, 0);
 	assert_int_equal(conf_pool_at(c, 4)->command.count, 0);
+	free(c);
+}
+
+static void test_modules(void **state)
+{
+	struct conf *c = files_conf("pool a { module = \"/m.so\" directory = /tmp umask = 027 nice = 3 workers = 4 }\n"
+				    "pool b { inherits = a prefetch = 2 tasks = module }\n"
+				    "pool c { inherits = a command = {x} tasks = lines }\n"
+				    "pool d { inherits = a command = {x} }");
+	const struct conf_pool *p = conf_pool_at(c, 0), *t = conf_pool_at(c, 4);
+
+	(void)state;
+	assert_int_equal(c->pool_count, 6); /* the two of a and b stand behind */
+	assert_int_equal(p->tasks, CONF_TASKS_MODULE);
+	assert_string_equal(conf_text(c, p->module), "/m.so");
+	assert_string_equal(conf_text(c, p->template), "a.module");
+	assert_int_equal(p->command.count, 0);
+	assert_int_equal(p->prefetch, 16);
+	assert_int_equal(conf_pool_at(c, 1)->prefetch, 2);
+	assert_string_equal(conf_text(c, conf_pool_at(c, 1)->template), "b.module");
+	assert_string_equal(conf_text(c, t->name), "a.module");
+	assert_true(t->is_template);
+	assert_int_equal(t->command.count, 2);
+	assert_non_null(strstr(conf_item(c, t->command, 0), "/crew-host"));
+	assert_string_equal(conf_item(c, t->command, 1), "/m.so");
+	assert_string_equal(conf_text(c, t->directory), "/tmp");
+	assert_int_equal(t->umask, 027);
+	assert_int_equal(t->nice, 3);
+	assert_int_equal(t->workers, 1);
+	/* a command of its own is more than a module that it inherits */
+	assert_int_equal(conf_pool_at(c, 2)->module, 0);
+	assert_int_equal(conf_pool_at(c, 2)->tasks, CONF_TASKS_LINES);
+	assert_int_equal(conf_pool_at(c, 2)->template, 0);
+	assert_int_equal(conf_pool_at(c, 3)->tasks, CONF_TASKS_NONE);
 	free(c);
 }
 
@@ -461,6 +498,8 @@ static void test_print(void **state)
 	(void)state;
 	same_when_printed("");
 	same_when_printed(every_key);
+	same_when_printed("pool a { module = \"/m.so\" clean-environment = true environment = {\"A=1\"} prefetch = 3 }\n"
+			  "pool b { inherits = a }\n");
 	same_when_printed("pool a { command = {\"x\"} tasks = exec restart = always ready = exec\n"
 			  "watchdog = off }\n");
 	same_when_printed("pool a { command = {\"\\x01\\x7f\\n\\e\\\\x\", \"${A}\", '${B}\\'',\n"
@@ -521,7 +560,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_every_key_is_here), TEST(test_queue_values),
 		TEST(test_global_values),
-		TEST(test_templates),     TEST(test_process_values),
+		TEST(test_templates), TEST(test_modules),     TEST(test_process_values),
 		TEST(test_limit_values),      TEST(test_policy_values),
 		TEST(test_task_values),	      TEST(test_inherited_without_use),
 		TEST(test_pool_defaults),     TEST(test_global_defaults),

@@ -230,12 +230,12 @@ static void test_policy_keys(void **state)
 static void test_task_keys(void **state)
 {
 	(void)state;
-	check_key("tasks = line", "tasks = \"line\": must be \"exec\", \"lines\" or \"jsonrpc\"");
-	check_key("tasks = \"\"", "tasks = \"\": must be \"exec\", \"lines\" or \"jsonrpc\"");
+	check_key("tasks = line", "tasks = \"line\": must be \"exec\", \"lines\", \"jsonrpc\" or \"module\"");
+	check_key("tasks = \"\"",
+		  "tasks = \"\": must be \"exec\", \"lines\", \"jsonrpc\" or \"module\"");
 	/* only what is wrong, not what would go with it */
 	check_key("tasks = module prefetch = 3",
-		  "tasks = \"module\": pools of modules need a template host, which this version "
-		  "of crewd has not; use \"exec\", \"lines\" or \"jsonrpc\"");
+		  "tasks = \"module\": needs the module; add module = \"/path/of/libthing.so\"");
 	check_key("tasks = lines min-workers = 2", "min-workers (2) must not be more than workers "
 						   "(1)");
 	check_key("tasks = lines min-workers = -1", "min-workers = \"-1\": must be a number from 0 "
@@ -491,6 +491,45 @@ static void test_fallback_is_told(void **state)
 	free(c);
 }
 
+#define ONE_OF_TWO "its workers are forked from crewd's own template for modules; remove one of the two\n"
+
+static void test_module(void **state)
+{
+	static const struct bad rows[] = {
+		{ "pool a {\ntasks = module }",
+		  "t.conf:2: pool \"a\": tasks = \"module\": needs the module; add module = "
+		  "\"/path/of/libthing.so\"\n" },
+		{ "pool a {\nmodule = \"/m.so\"\n" C "}",
+		  "t.conf:3: pool \"a\": command = \"x\": " ONE_OF_TWO },
+		{ "template t {\n" C "}\npool a {\nmodule = \"/m.so\"\ntemplate = t }",
+		  "t.conf:6: pool \"a\": template = \"t\": " ONE_OF_TWO },
+		{ "pool a {\nmodule = \"/m.so\"\ntasks = lines }",
+		  "t.conf:3: pool \"a\": tasks = \"lines\": a pool with a module has tasks = "
+		  "\"module\", which need not be said\n" },
+		{ "pool a {\nmodule = \"\" }", "t.conf:2: pool \"a\": module = \"\": must not be empty\n" },
+		{ "pool a {\n" C "}\npool b {\ninherits = a\ntasks = module }",
+		  "t.conf:6: pool \"b\": tasks = \"module\": needs the module; add module = "
+		  "\"/path/of/libthing.so\"\n" },
+		{ "template t {\n" C "module = \"/m.so\" }",
+		  "t.conf:3: module is a key of pools, not of templates\n" },
+		{ "pool a {\nmodule = \"/m.so\" }\ntemplate a.module {\n" C "}",
+		  "t.conf:1: template \"a.module\" is already defined at t.conf:3; give one of them "
+		  "another name\n" },
+		/* what its template has of it is wrong once only */
+		{ "pool a {\nmodule = \"/m.so\"\numask = 9 }",
+		  "t.conf:3: pool \"a\": umask = \"9\": must be octal permission bits, from 0000 to "
+		  "0777\n" },
+		{ "pool "
+		  "a123456789012345678901234567890123456789012345678901234567 {\nmodule = "
+		  "\"/m.so\" }",
+		  "t.conf:2: pool \"a123456789012345678901234567890123456789012345678901234567\": "
+		  "module = \"/m.so\": its pool's name may have at most 57 characters\n" },
+	};
+
+	(void)state;
+	CHECK(rows);
+}
+
 static void test_template(void **state)
 {
 	static const struct bad rows[] = {
@@ -607,6 +646,7 @@ int main(void)
 		TEST(test_names),
 		TEST(test_unknown),
 		TEST(test_template),
+		TEST(test_module),
 		TEST(test_queues),
 		TEST(test_twice_and_shape),
 		TEST(test_process_keys),

@@ -79,7 +79,7 @@ static const struct {
 	enum conf_pool_key key;
 	const char *text;
 	bool same;
-} changes[CONF_POOL_KEYS - 1] = { /* template: see below */
+} changes[CONF_POOL_KEYS - 2] = { /* template, module: see below */
 	{ CONF_KEY_COMMAND, "command = {\"x\", \"y\"}", false },
 	{ CONF_KEY_ENVIRONMENT, "environment = {\"A=1\"}", false },
 	{ CONF_KEY_CLEAN_ENVIRONMENT, "clean-environment = true", false },
@@ -154,12 +154,12 @@ static void test_each_key(void **state)
 	bool seen[CONF_POOL_KEYS] = { false };
 
 	(void)state;
-	for (unsigned i = 0; i < CONF_POOL_KEYS - 1; i++) {
+	for (unsigned i = 0; i < CONF_POOL_KEYS - 2; i++) {
 		seen[changes[i].key] = true;
 		change_one(i);
 	}
 	for (unsigned k = 0; k < CONF_POOL_KEYS; k++)
-		assert_true(seen[k] || k == CONF_KEY_TEMPLATE);
+		assert_true(seen[k] || k == CONF_KEY_TEMPLATE || k == CONF_KEY_MODULE);
 }
 
 /* A template is planned as a pool is; whose workers come from one, and from which, is another process. */
@@ -172,6 +172,18 @@ static void test_templates(void **state)
 	plans("template t { command = {\"x\"} } template u { command = {\"x\"} } pool a { template = t }",
 	      "template u { command = {\"x\"} start-timeout = 1s } pool a { template = u }",
 	      "*u start-timeout (0)\n*a template (1)\n-t\n");
+}
+
+/* Another module is another template; the pool's own workers are replaced once that is warm, and not before. */
+static void test_modules(void **state)
+{
+	(void)state;
+	plans("pool a { module = \"/m.so\" }", "pool a { module = \"/n.so\" }",
+	      "*a module (0)\n*a.module command module (1)\n");
+	plans("pool a { module = \"/m.so\" }", "pool a { module = \"/m.so\" workers = 2 }",
+	      "*a workers (0)\n=a.module\n");
+	plans("pool a { command = {\"x\"} tasks = jsonrpc }", "pool a { module = \"/m.so\" }",
+	      "*a command tasks prefetch template module (1)\n+a.module\n");
 }
 
 static void test_values_do_not_run_together(void **state)
@@ -211,7 +223,7 @@ static void test_global(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_rows), TEST(test_rows_of_queues),
-					    TEST(test_each_key), TEST(test_templates),
+					    TEST(test_each_key), TEST(test_templates), TEST(test_modules),
 					    TEST(test_values_do_not_run_together),
 					    TEST(test_global) };
 

@@ -207,7 +207,10 @@ static void test_each_check_of_tasks(void **state)
 	size_t size;
 
 	(void)state;
-	REFUSED_OF(2, p->tasks = CONF_TASKS_JSONRPC + 1);
+	REFUSED_OF(2, p->tasks = CONF_TASKS_MODULE + 1);
+	REFUSED_OF(2, p->tasks = CONF_TASKS_MODULE); /* without one */
+	REFUSED_OF(2, p->module = p->name); /* with other tasks */
+	REFUSED_OF(2, p->module = c->size);
 	REFUSED_OF(2, p->restart = CONF_RESTART_NEVER);
 	REFUSED_OF(2, (p->tasks = CONF_TASKS_EXEC, p->ready = CONF_READY_NOTIFY));
 	REFUSED_OF(2, (p->tasks = CONF_TASKS_EXEC, p->watchdog = 1));

@@ -242,6 +242,35 @@ static void a_call_and_its_result(void **state)
 	assert_string_equal(a.result, "{\"sum\":3}");
 }
 
+/* To its worker it is a call, so the request alone differs; what has a template no fake keeper starts. */
+static void asks_as_module(const struct task_request *r, const char *want)
+{
+	const char *parameter, *why;
+	char payload[128];
+
+	assert_int_equal(task_module.check(r, &parameter, &why), 0);
+	assert_int_equal(task_module.size(r), strlen(want));
+	assert_int_equal(task_module.fill(r, payload), 0);
+	assert_memory_equal(payload, want, strlen(want));
+}
+
+static void of_a_module(void **state)
+{
+	const char *args[] = { "a\"b", "" }, *parameter, *why;
+	struct task_request named = { .method = "m" }, fed = { .args = args, .count = 1, .input = "x" };
+
+	(void)state;
+	asks_as_module(&(struct task_request){ .args = args, .count = 2 },
+		       ",\"method\":\"run\",\"params\":[\"a\\\"b\",\"\"]}\n");
+	asks_as_module(&(struct task_request){ .params = "{\"n\":1}", .params_len = 7 },
+		       ",\"method\":\"run\",\"params\":{\"n\":1}}\n");
+	asks_as_module(&(struct task_request){ 0 }, ",\"method\":\"run\",\"params\":[]}\n");
+	assert_int_equal(task_module.check(&named, &parameter, &why), -1);
+	assert_string_equal(parameter, "method");
+	assert_int_equal(task_module.check(&fed, &parameter, &why), -1);
+	assert_string_equal(parameter, "input");
+}
+
 static void in_any_order(void **state)
 {
 	struct caller a, b, c;
@@ -1000,7 +1029,7 @@ int main(void)
 		T(a_slow_reader_gets_no_more),
 		T(closes_its_output),
 		T(a_call_and_its_result),
-		T(in_any_order),
+		T(of_a_module), T(in_any_order),
 		T(an_error_object),
 		T(foreign_and_second_answers_are_ignored),
 		T(not_sent_yet_cannot_be_answered),
