@@ -62,7 +62,8 @@ static void check_apart(const struct who *w, const struct conf_given *at, const 
 	if (!w->as_root || id->uid == CONF_NO_ID || id->uid != conf_build_head(w->b)->manager.uid)
 		return;
 	if (!w->fell_back)
-		complain(w, at, what, name, "must not be crewd's manager-user; choose another one");
+		complain(w, at, *name ? what : "run-user: ", name,
+			 "must not be crewd's manager-user; choose another one");
 	else if (!at->inherited)
 		conf_errors_warn(w->src->errors, at->file, at->line,
 				 "%s%s%sis the user of crewd's manager too; add a user \"%s\"",

@@ -457,6 +457,11 @@ static void test_as_root(void **state)
 			"t.conf:9: pool \"c\": group = \"none\": there is no such group\n"
 			"t.conf:8: pool \"c\": user = \"no-such\": there is no such user\n");
 	conf_errors_free(&e);
+	files_write("t.conf", "manager-user = daemon\nrun-user = daemon");
+	assert_null(conf_read("t.conf", true, &size, &e));
+	assert_string_equal(e.text, "t.conf:2: run-user: must not be crewd's manager-user; choose "
+				    "another one\n");
+	conf_errors_free(&e);
 	assert_int_equal(chmod("t.conf", 0666), 0);
 	assert_null(conf_read("t.conf", true, &size, &e));
 	assert_string_equal(e.text, "t.conf:1: the file can be written by anybody; chmod o-w\n");
