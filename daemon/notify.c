@@ -12,6 +12,7 @@
 #include "daemon/procfs.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/rights.h"
 
 #define MESSAGES_A_TURN 64
 #define MESSAGE_MAX	4096
@@ -92,33 +93,6 @@ void notify_forked(struct worker *w, pid_t pid)
 		}
 }
 
-/* Descriptors come with BARRIER=1: to close them is the answer. */
-static pid_t take_control(struct msghdr *msg)
-{
-	pid_t pid = 0;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t size = c->cmsg_len - CMSG_LEN(0);
-
-		if (c->cmsg_level != SOL_SOCKET)
-			continue;
-		if (c->cmsg_type == SCM_CREDENTIALS && size == sizeof(struct ucred)) {
-			struct ucred cred;
-
-			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
-			pid = cred.pid;
-		}
-		for (size_t at = 0; c->cmsg_type == SCM_RIGHTS && at + sizeof(int) <= size;
-		     at += sizeof(int)) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
-			close(fd);
-		}
-	}
-	return pid;
-}
-
 static bool receive(int fd)
 {
 	char text[MESSAGE_MAX + 1];
@@ -138,7 +112,7 @@ static bool receive(int fd)
 	if (n < 0)
 		return false;
 	text[n] = '\0';
-	pid = take_control(&msg);
+	pid = rights_sender(&msg); /* descriptors come with BARRIER=1: to close them is the answer */
 	session = pid > 0 ? getsid(pid) : -1;
 	w = pid > 0 ? sender(pid, session) : NULL;
 	if (w)

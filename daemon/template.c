@@ -17,6 +17,7 @@
 #include "daemon/procfs.h"
 #include "daemon/spawn.h"
 #include "lib/clock.h"
+#include "lib/rights.h"
 
 #define FDS 4 /* standard input, output and error, and the socket it speaks up through */
 
@@ -135,14 +136,9 @@ static int send_request(const struct slot *t, const struct slot *s, struct reque
 	struct iovec iov = { r->text, r->size };
 	struct msghdr msg = { .msg_iov = &iov,
 			      .msg_iovlen = 1,
-			      .msg_control = control.space,
-			      .msg_controllen = sizeof(control.space) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+			      .msg_control = control.space };
 
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(fds));
-	memcpy(CMSG_DATA(c), fds, sizeof(fds));
+	rights_put(&msg, fds, FDS);
 	return sendmsg(t->ask, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
@@ -298,24 +294,12 @@ static pid_t hear(const struct slot *s)
 			      .msg_control = control.space,
 			      .msg_controllen = sizeof(control.space) };
 	ssize_t n = recvmsg(s->status, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	struct ucred cred = { 0 };
+	pid_t pid;
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-		size_t size = c->cmsg_len - CMSG_LEN(0);
-		int fd;
-
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS &&
-		    size == sizeof(cred))
-			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
-		for (size_t at = 0; c->cmsg_type == SCM_RIGHTS && at + sizeof(fd) <= size;
-		     at += sizeof(fd)) {
-			memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
-			close(fd); /* nobody asked for any */
-		}
-	}
-	return n == 0 ? -1 : cred.pid;
+	pid = rights_sender(&msg); /* nobody asked for descriptors */
+	return n == 0 ? -1 : pid;
 }
 
 static bool is_under_way(const struct slot *s)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "lib/rights.h"
 
 union control {
 	char space[CMSG_SPACE(WIRE_FDS_MAX * sizeof(int))];
@@ -18,19 +19,13 @@ int wire_send_tail(int fd, const struct wire *w, const char *tail, size_t len, c
 				{ .iov_base = (void *)(uintptr_t)tail, .iov_len = len } };
 	union control control = { 0 };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = len ? 2 : 1 };
-	struct cmsghdr *c;
 	ssize_t n;
 
 	if (count > WIRE_FDS_MAX || len > WIRE_TAIL_MAX)
 		return errno = EINVAL, -1;
 	if (count) {
 		msg.msg_control = control.space;
-		msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, count * sizeof(int));
+		rights_put(&msg, fds, count);
 	}
 	do
 		n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -41,18 +36,6 @@ int wire_send_tail(int fd, const struct wire *w, const char *tail, size_t len, c
 int wire_send(int fd, const struct wire *w, const int *fds, unsigned count)
 {
 	return wire_send_tail(fd, w, NULL, 0, fds, count);
-}
-
-static void take_fds(struct msghdr *msg, int fds[WIRE_FDS_MAX], unsigned *count)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		unsigned n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || n > WIRE_FDS_MAX)
-			continue;
-		memcpy(fds, CMSG_DATA(c), n * sizeof(int));
-		*count = n;
-	}
 }
 
 /* Of a packet whose struct is whole; what follows is the tail, where there may be one. */
@@ -87,7 +70,7 @@ int wire_receive_tail(int fd, struct wire *w, struct wire_tail *tail, int fds[WI
 		return -1;
 	if (n == 0)
 		return 0;
-	take_fds(&msg, fds, count);
+	*count = rights_take(&msg, fds, WIRE_FDS_MAX);
 	if (!size_ok((size_t)n, tail) || msg.msg_flags & MSG_TRUNC) {
 		while (*count)
 			close(fds[--*count]);

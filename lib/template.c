@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "lib/rights.h"
 
 enum { IN, OUT, ERR, SPEAK, FDS };
 
@@ -57,18 +58,6 @@ static void drop_fds(struct request *r)
 		close(r->fds[--r->fd_count]);
 }
 
-static void take_fds(struct request *r, struct msghdr *msg)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		unsigned n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || n > FDS)
-			continue;
-		memcpy(r->fds, CMSG_DATA(c), n * sizeof(int));
-		r->fd_count = n;
-	}
-}
-
 /* 1; 0 at the end; -1 with errno. */
 static int receive(int channel, struct request *r)
 {
@@ -90,8 +79,7 @@ static int receive(int channel, struct request *r)
 		return n < 0 && errno != ECONNRESET ? -1 : 0;
 	r->size = (size_t)n;
 	r->text[n] = '\0';
-	r->fd_count = 0;
-	take_fds(r, &msg);
+	r->fd_count = rights_take(&msg, r->fds, FDS);
 	return 1;
 }
 
