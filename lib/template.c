@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,8 +12,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
+#include "lib/notify_send.h"
 #include "lib/rights.h"
 
 enum { IN, OUT, ERR, SPEAK, FDS };
@@ -26,29 +25,6 @@ struct request {
 	unsigned fd_count;
 	const char *id, *name, *rest; /* rest: further strings, up to text + size */
 };
-
-/* As sd_notify(3). */
-static int say_ready(void)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	size_t len = path ? strlen(path) : 0;
-	ssize_t n;
-	int fd;
-
-	if (len < 2 || len >= sizeof(to.sun_path))
-		return errno = EINVAL, -1;
-	memcpy(to.sun_path, path, len);
-	if (to.sun_path[0] == '@')
-		to.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -1;
-	n = sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&to,
-		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
-	close(fd);
-	return n == 7 ? 0 : -1;
-}
 
 /* ---- requests --------------------------------------------------------------------------------- */
 
@@ -222,7 +198,10 @@ int template_serve(struct template_worker *worker)
 
 	if (channel < 0)
 		return -1;
-	if (say_ready() < 0)
+	n = notify_send("READY=1");
+	if (n == 0)
+		errno = EINVAL; /* whoever starts a template wants to hear */
+	if (n <= 0)
 		return -1;
 	while ((n = receive(channel, &r)) > 0) {
 		n = serve_one(channel, &r, worker);
