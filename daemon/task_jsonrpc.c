@@ -1,4 +1,4 @@
-/* Kind jsonrpc: JSON-RPC 2.0, an object a line; answers may come in any order. */
+/* Kinds jsonrpc and module: JSON-RPC 2.0, an object a line; answers may come in any order. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,12 +8,22 @@
 #include "lib/json_writer.h"
 #include "lib/message.h"
 
+#define TASK_MODULE_METHOD "run"
+
 static int check(const struct task_request *r, const char **parameter, const char **why)
 {
 	*parameter = r->input ? "input" : "method";
 	*why = r->input ? "left out: the pool's tasks are jsonrpc, which take params"
 			: "the name of a method: the pool's tasks are jsonrpc";
 	return !r->input && r->method && r->method[0] ? 0 : -1;
+}
+
+static void write_args(struct json_writer *json, const struct task_request *r)
+{
+	jw_array(json);
+	for (unsigned i = 0; i < r->count; i++)
+		jw_string(json, r->args[i]);
+	jw_end_array(json);
 }
 
 /* The request from behind its id: `,"method":"m","params":[1]}` and the newline. */
@@ -23,12 +33,12 @@ static int compose(const struct task_request *r, struct buf *out)
 
 	json.comma = true;
 	jw_key(&json, "method");
-	jw_string(&json, r->method);
+	jw_string(&json, r->method ? r->method : TASK_MODULE_METHOD);
 	jw_key(&json, "params"); /* always there: a worker need not ask whether it is */
 	if (r->params)
 		jw_raw(&json, r->params, r->params_len);
 	else
-		jw_raw(&json, "[]", 2);
+		write_args(&json, r);
 	return jw_ok(&json) ? buf_append(out, "}\n", 2) : -1;
 }
 
@@ -129,6 +139,26 @@ const struct task_kind task_jsonrpc = {
 	.name = "jsonrpc",
 	.json = true,
 	.check = check,
+	.size = size,
+	.fill = fill,
+	.ask = ask,
+	.answer = answer,
+};
+
+/* ---- kind module: the same, with one method that nobody has to name: crew_run() of its module ------- */
+
+static int check_module(const struct task_request *r, const char **parameter, const char **why)
+{
+	*parameter = r->input ? "input" : "method";
+	*why = "left out: the pool's tasks are of a module, which takes args";
+	return r->input || r->method ? -1 : 0;
+}
+
+const struct task_kind task_module = {
+	.name = "module",
+	.json = true,
+	.bare = true,
+	.check = check_module,
 	.size = size,
 	.fill = fill,
 	.ask = ask,

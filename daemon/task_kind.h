@@ -1,6 +1,7 @@
 /*
  * What `tasks` may be: how a task becomes a request to a worker, and what the worker writes an answer. A
- * kind per file, a table of operations each. Adding one is adding a file and a row in task_kind.c.
+ * kind per file, but for module, which is jsonrpc to its workers; a table of operations each. Adding one is adding a
+ * file and a row in task_kind.c.
  */
 #ifndef CREWD_TASK_KIND_H
 #define CREWD_TASK_KIND_H
