@@ -209,7 +209,7 @@ static void check_use(struct conf_source *src, struct conf_build *b, uint32_t i,
 		      const struct conf_key *key)
 {
 	const struct conf_entry *p = conf_source_pool(src, i);
-	const struct conf_given *given = &p->keys[key - conf_pool_keys];
+	enum conf_pool_key k = (enum conf_pool_key)(key - conf_pool_keys);
 	struct conf_pool was;
 	bool applies;
 
@@ -218,17 +218,15 @@ static void check_use(struct conf_source *src, struct conf_build *b, uint32_t i,
 	if (applies && !(key->fixed >> conf_variant(&was) & 1))
 		return;
 	conf_value_default(b, i, key);
-	if (!given->line || given->inherited ||
+	if (!conf_source_says(p, k) ||
 	    (applies && memcmp(&was, conf_build_pool(b, i), sizeof(was)) == 0))
 		return;
 	if (goes_without_saying(key, was.tasks))
-		conf_errors_warn(src->errors, given->file, given->line,
+		conf_errors_warn(src->errors, p->keys[k].file, p->keys[k].line,
 				 "pool \"%s\": %s has no effect: %s", p->name, key->name,
 				 why_not(key, was.tasks));
 	else
-		conf_errors_add(src->errors, given->file, given->line,
-				"pool \"%s\": %s = \"%.64s\": %s", p->name, key->name,
-				given->values.items[0], why_not(key, was.tasks));
+		conf_source_complain(src, p, k, why_not(key, was.tasks));
 }
 
 static void check_least(struct conf_source *src, const struct conf_entry *p,
@@ -359,13 +357,10 @@ static void check_shared(struct conf_source *src, const struct conf_entry *q,
 static void check_pool_queue(struct conf_source *src, struct conf_build *b, uint32_t i)
 {
 	const struct conf_entry *p = conf_source_pool(src, i);
-	const struct conf_given *given = &p->keys[CONF_KEY_QUEUE];
 	const char *name = conf_text(conf_build_head(b), conf_build_pool(b, i)->queue);
 
-	if (name && !given->inherited && !queue_named(b, name))
-		conf_errors_add(src->errors, given->file, given->line,
-				"pool \"%s\": queue = \"%.64s\": there is no queue of that name",
-				p->name, name);
+	if (name && conf_source_says(p, CONF_KEY_QUEUE) && !queue_named(b, name))
+		conf_source_complain(src, p, CONF_KEY_QUEUE, "there is no queue of that name");
 }
 
 /* Of kind "redis": where it is, and a user has a password. */

@@ -7,21 +7,6 @@
 
 #define SUFFIX ".module"
 
-static void complain(struct conf_source *src, const struct conf_entry *p, enum conf_pool_key key,
-		     const char *why)
-{
-	const struct conf_given *given = &p->keys[key];
-
-	conf_errors_add(src->errors, given->file, given->line, "pool \"%s\": %s = \"%.64s\": %s",
-			p->name, conf_pool_keys[key].name,
-			given->values.count ? given->values.items[0] : "", why);
-}
-
-static bool is_own(const struct conf_entry *p, enum conf_pool_key key)
-{
-	return p->keys[key].line && !p->keys[key].inherited;
-}
-
 static bool says_module(const struct conf_entry *p)
 {
 	const struct conf_given *tasks = &p->keys[CONF_KEY_TASKS];
@@ -34,8 +19,8 @@ static bool says_module(const struct conf_entry *p)
 /* A command, a template or other tasks of its own are more than a module that it inherits. */
 static bool has_other(const struct conf_entry *p)
 {
-	return is_own(p, CONF_KEY_COMMAND) || is_own(p, CONF_KEY_TEMPLATE) ||
-	       (is_own(p, CONF_KEY_TASKS) && !says_module(p));
+	return conf_source_says(p, CONF_KEY_COMMAND) || conf_source_says(p, CONF_KEY_TEMPLATE) ||
+	       (conf_source_says(p, CONF_KEY_TASKS) && !says_module(p));
 }
 
 static void drop(struct conf_entry *p, enum conf_pool_key key)
@@ -46,8 +31,8 @@ static void drop(struct conf_entry *p, enum conf_pool_key key)
 /* Of two that exclude each other the inherited one gives way. */
 static void settle_other(struct conf_source *src, struct conf_entry *p, enum conf_pool_key key)
 {
-	if (is_own(p, key))
-		complain(src, p, key,
+	if (conf_source_says(p, key))
+		conf_source_complain(src, p, key,
 			 "its workers are forked from crewd's own template for modules; remove "
 			 "one of the two");
 	drop(p, key);
@@ -58,8 +43,8 @@ static void settle_tasks(struct conf_source *src, struct conf_entry *p)
 	static const char *const word[] = { "module" };
 	struct conf_given *tasks = &p->keys[CONF_KEY_TASKS];
 
-	if (is_own(p, CONF_KEY_TASKS) && !says_module(p))
-		complain(src, p, CONF_KEY_TASKS,
+	if (conf_source_says(p, CONF_KEY_TASKS) && !says_module(p))
+		conf_source_complain(src, p, CONF_KEY_TASKS,
 			 "a pool with a module has tasks = \"module\", which need not be said");
 	*tasks = p->keys[CONF_KEY_MODULE];
 	tasks->values = (struct conf_values){ 1, word };
@@ -75,7 +60,7 @@ static bool settle(struct conf_source *src, struct conf_entry *p)
 	}
 	if (!p->keys[CONF_KEY_MODULE].line) {
 		if (says_module(p))
-			complain(src, p, CONF_KEY_TASKS,
+			conf_source_complain(src, p, CONF_KEY_TASKS,
 				 "needs the module; add module = \"/path/of/libthing.so\"");
 		return false;
 	}
@@ -113,7 +98,7 @@ static const char *name_of(struct conf_source *src, const struct conf_entry *p)
 
 	if (n <= CREW_NAME_MAX)
 		return conf_source_copy(src, name, (size_t)n);
-	complain(src, p, CONF_KEY_MODULE, "its pool's name may have at most 57 characters");
+	conf_source_complain(src, p, CONF_KEY_MODULE, "its pool's name may have at most 57 characters");
 	return NULL;
 }
 

@@ -111,3 +111,18 @@ struct conf_entry *conf_source_add(struct conf_source *src, enum conf_section se
 	p->is_template = section == CONF_SECTION_TEMPLATE;
 	return p;
 }
+
+bool conf_source_says(const struct conf_entry *p, enum conf_pool_key key)
+{
+	return p->keys[key].line && !p->keys[key].inherited;
+}
+
+void conf_source_complain(struct conf_source *src, const struct conf_entry *p,
+			  enum conf_pool_key key, const char *why)
+{
+	const struct conf_given *given = &p->keys[key];
+
+	conf_errors_add(src->errors, given->file, given->line, "pool \"%s\": %s = \"%.64s\": %s",
+			p->name, conf_pool_keys[key].name,
+			given->values.count ? given->values.items[0] : "", why);
+}

@@ -46,6 +46,12 @@ char *conf_source_copy(struct conf_source *src, const char *text, size_t length)
 struct conf_entry *conf_source_add(struct conf_source *src, enum conf_section section,
 				   const char *name, const char *file, unsigned line);
 
+/* Whether a pool says this itself, and has not got it from the one it inherits. */
+bool conf_source_says(const struct conf_entry *p, enum conf_pool_key key);
+/* An error at a pool's key, with its (first) value: `why` is what is wrong, and what would be right. */
+void conf_source_complain(struct conf_source *src, const struct conf_entry *p,
+			  enum conf_pool_key key, const char *why);
+
 /* Where entries of a section are kept. */
 static inline enum conf_section conf_source_place(enum conf_section section)
 {

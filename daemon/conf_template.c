@@ -9,21 +9,6 @@ struct check {
 	struct conf_build *b;
 };
 
-static void complain(const struct check *c, const struct conf_entry *p, enum conf_pool_key key,
-		     const char *why)
-{
-	const struct conf_given *given = &p->keys[key];
-
-	conf_errors_add(c->src->errors, given->file, given->line,
-			"pool \"%s\": %s = \"%.64s\": %s", p->name, conf_pool_keys[key].name,
-			given->values.count ? given->values.items[0] : "", why);
-}
-
-static bool is_own(const struct conf_entry *p, enum conf_pool_key key)
-{
-	return p->keys[key].line && !p->keys[key].inherited;
-}
-
 static const struct conf_pool *template_named(const struct check *c, const char *name)
 {
 	const struct conf *head = conf_build_head(c->b);
@@ -41,12 +26,12 @@ static const struct conf_pool *template_named(const struct check *c, const char 
 static void check_process(const struct check *c, const struct conf_entry *p,
 			  const struct conf_pool *pool)
 {
-	if (is_own(p, CONF_KEY_COMMAND))
-		complain(c, p, CONF_KEY_COMMAND,
+	if (conf_source_says(p, CONF_KEY_COMMAND))
+		conf_source_complain(c->src, p, CONF_KEY_COMMAND,
 			 "its workers are forked from a template, which has the command; remove "
 			 "one of the two");
-	if (is_own(p, CONF_KEY_CLEAN_ENVIRONMENT) && pool->clean_environment && !pool->module)
-		complain(c, p, CONF_KEY_CLEAN_ENVIRONMENT,
+	if (conf_source_says(p, CONF_KEY_CLEAN_ENVIRONMENT) && pool->clean_environment && !pool->module)
+		conf_source_complain(c->src, p, CONF_KEY_CLEAN_ENVIRONMENT,
 			 "its workers have the environment of their template; write it there");
 }
 
@@ -60,10 +45,10 @@ static void check_user(const struct check *c, const struct conf_entry *p, uint32
 		       const struct conf_pool *template)
 {
 	struct conf_pool *pool = conf_build_pool(c->b, i);
-	bool user = is_own(p, CONF_KEY_USER), group = is_own(p, CONF_KEY_GROUP);
+	bool user = conf_source_says(p, CONF_KEY_USER), group = conf_source_says(p, CONF_KEY_GROUP);
 
 	if ((user || group) && !same_identity(&pool->identity, &template->identity))
-		complain(c, p, user ? CONF_KEY_USER : CONF_KEY_GROUP,
+		conf_source_complain(c->src, p, user ? CONF_KEY_USER : CONF_KEY_GROUP,
 			 "its workers are forked from a template and run as that does; write it "
 			 "there");
 	pool->identity = template->identity;
@@ -90,7 +75,7 @@ static void check_size(const struct check *c, const struct conf_entry *p,
 /* A command of its own is more than a template it inherits. */
 static bool has_other_command(const struct conf_entry *p)
 {
-	return is_own(p, CONF_KEY_COMMAND) && p->keys[CONF_KEY_TEMPLATE].inherited;
+	return conf_source_says(p, CONF_KEY_COMMAND) && p->keys[CONF_KEY_TEMPLATE].inherited;
 }
 
 static void check_pool(const struct check *c, uint32_t i)
@@ -105,8 +90,8 @@ static void check_pool(const struct check *c, uint32_t i)
 		return;
 	template = template_named(c, conf_text(conf_build_head(c->b), pool->template));
 	if (!template) {
-		if (is_own(p, CONF_KEY_TEMPLATE))
-			complain(c, p, CONF_KEY_TEMPLATE, "there is no template of that name");
+		if (conf_source_says(p, CONF_KEY_TEMPLATE))
+			conf_source_complain(c->src, p, CONF_KEY_TEMPLATE, "there is no template of that name");
 		return;
 	}
 	check_process(c, p, pool);
