@@ -33,6 +33,16 @@ int procfs_threads(pid_t pid)
 	return at ? atoi(at) : -1;
 }
 
+int64_t procfs_resident(pid_t pid)
+{
+	char text[128];
+	long long pages;
+
+	if (!read_file(pid, "statm", text, sizeof(text)) || sscanf(text, "%*s %lld", &pages) != 1)
+		return -1;
+	return pages * sysconf(_SC_PAGESIZE);
+}
+
 /* Bytes of the line that begins so; 0: there is none. */
 static int64_t line_of(const char *text, const char *name)
 {

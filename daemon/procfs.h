@@ -9,6 +9,9 @@
 /* How many threads it has; -1: not known. Read without waiting. */
 int procfs_threads(pid_t pid);
 
+/* Resident memory in bytes; -1: not known. Read without waiting. */
+int64_t procfs_resident(pid_t pid);
+
 /* Resident memory in bytes: all of it; each page divided by how many have it; what it has alone. */
 struct procfs_memory {
 	int64_t rss, pss, uss;

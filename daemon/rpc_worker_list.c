@@ -1,11 +1,10 @@
 /* io.crewd.Worker.List. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "daemon/crew.h"
 #include "daemon/memory.h"
+#include "daemon/procfs.h"
 #include "daemon/rpc_manager.h"
 #include "daemon/rpc_worker.h"
 #include "lib/clock.h"
@@ -36,26 +35,6 @@ static void drop_listing(struct rpc_call *call)
 
 /* ---- a row ------------------------------------------------------------------------------------
  */
-
-/* Resident memory of a process in bytes, -1: not known. */
-static int64_t memory_of(pid_t pid)
-{
-	char path[32], text[128];
-	long long pages = -1;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	if (sscanf(text, "%*s %lld", &pages) != 1)
-		return -1;
-	return pages * sysconf(_SC_PAGESIZE);
-}
 
 static void int_or_null(struct json_writer *json, const char *key, bool known, int64_t value)
 {
@@ -94,7 +73,7 @@ static void write_sharing(struct json_writer *json, const struct memory *m)
 /* `m`: what was measured, or NULL. */
 static void write_row(struct json_writer *json, const struct worker *w, const struct memory *m)
 {
-	int64_t memory = m && m->rss >= 0 ? m->rss : w->pid ? memory_of(w->pid) : -1;
+	int64_t memory = m && m->rss >= 0 ? m->rss : w->pid ? procfs_resident(w->pid) : -1;
 	char why[RPC_WHY_MAX];
 
 	jw_object(json);
