@@ -18,6 +18,12 @@ struct pool *pool_template_pool(const struct pool *p)
 	return t && t->def && t->def->is_template && !t->removed ? t : NULL;
 }
 
+/* The template itself, or that of a pool; NULL: there is none. */
+static const struct pool *template_of(const struct pool *p)
+{
+	return p->def->is_template ? p : pool_template_pool(p);
+}
+
 /* The one that got warm last. */
 static struct worker *newest(const struct pool *p)
 {
@@ -34,7 +40,7 @@ static struct worker *newest(const struct pool *p)
 
 struct worker *pool_template(const struct pool *p)
 {
-	const struct pool *t = p->def->is_template ? p : pool_template_pool(p);
+	const struct pool *t = template_of(p);
 
 	return t ? newest(t) : NULL;
 }
@@ -70,14 +76,14 @@ static const struct worker *failed_of(const struct pool *t)
 
 const struct worker *pool_failed_template(const struct pool *p)
 {
-	const struct pool *t = p->def->is_template ? p : pool_template_pool(p);
+	const struct pool *t = template_of(p);
 
 	return t ? failed_of(t) : NULL;
 }
 
 char *pool_why_no_template(const struct pool *p, char *buf, size_t size)
 {
-	const struct pool *t = p->def->is_template ? p : pool_template_pool(p);
+	const struct pool *t = template_of(p);
 	const struct worker *w = pool_failed_template(p);
 	char why[400] = "it is not there";
 

@@ -140,6 +140,14 @@ static bool cancel(struct queue *q, struct queue_request *r)
 	return true;
 }
 
+static void give_up(struct queue_request *r, const char *why)
+{
+	if (r->verb < QUEUE_WAITS_OF)
+		queue_wait_again(r->id, why);
+	else
+		queue_complete(r->id, QUEUE_UNAVAILABLE, why);
+}
+
 void queue_redis_give_up(struct queue_redis *s, enum queue_verb verb, const char *why)
 {
 	struct list *e = s->queue->pending.next;
@@ -150,10 +158,7 @@ void queue_redis_give_up(struct queue_redis *s, enum queue_verb verb, const char
 		e = e->next;
 		if (r->verb != verb)
 			continue;
-		if (verb < QUEUE_WAITS_OF)
-			queue_wait_again(r->id, why);
-		else
-			queue_complete(r->id, QUEUE_UNAVAILABLE, why);
+		give_up(r, why);
 		/* others may have moved in the meantime */
 		e = s->queue->pending.next;
 	}
@@ -222,10 +227,7 @@ static void on_down(const char *why, void *arg)
 			if (in_batch(s, r->id))
 				continue;
 			moved = true;
-			if (r->verb < QUEUE_WAITS_OF)
-				queue_wait_again(r->id, why);
-			else
-				queue_complete(r->id, QUEUE_UNAVAILABLE, why);
+			give_up(r, why);
 			break;
 		}
 	} while (moved);

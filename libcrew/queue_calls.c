@@ -129,6 +129,17 @@ static int call(struct crew_queue *q, struct call *call, double timeout,
 	return code ? code : try_for_a_while(q, call, reply);
 }
 
+/* One that is only answered. */
+static int call_for_nothing(struct crew_queue *q, struct call *c, double timeout)
+{
+	struct message_reply reply;
+	int code = call(q, c, timeout, &reply);
+
+	if (code == 0)
+		message_reply_free(&reply);
+	return code;
+}
+
 /* ---- the functions ------------------------------------------------------------------------------- */
 
 int calls_put(struct crew_queue *q, const void *item, size_t len, double timeout)
@@ -136,18 +147,13 @@ int calls_put(struct crew_queue *q, const void *item, size_t len, double timeout
 	struct call put = {
 		.method = "io.crewd.Queue.Put", .item = item, .len = len, .waits = true
 	};
-	struct message_reply reply;
 	const char *why;
-	int code;
 
 	if (len > CREW_MESSAGE_MAX)
 		return CREW_TOO_BIG;
 	if (!len || !json_valid(item, len, ITEM_NESTING, &why))
 		return CREW_INVALID;
-	code = call(q, &put, timeout, &reply);
-	if (code == 0)
-		message_reply_free(&reply);
-	return code;
+	return call_for_nothing(q, &put, timeout);
 }
 
 /* Asked again when the connection was lost: no item came, so none was taken that could not be got again. */
@@ -190,21 +196,13 @@ int64_t calls_number(struct crew_queue *q, const char *method, const char *key)
 int calls_task_done(struct crew_queue *q)
 {
 	struct call done = { .method = "io.crewd.Queue.TaskDone" };
-	struct message_reply reply;
-	int code = call(q, &done, CREW_FOREVER, &reply);
 
-	if (code == 0)
-		message_reply_free(&reply);
-	return code;
+	return call_for_nothing(q, &done, CREW_FOREVER);
 }
 
 int calls_join(struct crew_queue *q, double timeout)
 {
 	struct call join = { .method = "io.crewd.Queue.Join", .waits = true, .again = true };
-	struct message_reply reply;
-	int code = call(q, &join, timeout, &reply);
 
-	if (code == 0)
-		message_reply_free(&reply);
-	return code;
+	return call_for_nothing(q, &join, timeout);
 }
