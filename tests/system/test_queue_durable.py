@@ -13,25 +13,9 @@ import time
 import pytest
 
 from conftest import DEADLINE, Varlink, VarlinkError, until
+from test_queues import Q, ROOT_ONLY, get, put, refused, row
 
-Q = "io.crewd.Queue."
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 CONFIG = 'queue "d" { durable = true }\n'
-
-
-def refused(crewd, method, **parameters):
-    with pytest.raises(VarlinkError) as caught:
-        crewd.call(Q + method, **parameters)
-    return caught.value.name.rsplit(".", 1)[1], caught.value.parameters
-
-
-def put(crewd, name, *items):
-    for item in items:
-        crewd.call(Q + "Put", name=name, item=item, block=False)
-
-
-def get(crewd, name):
-    return crewd.call(Q + "Get", name=name, block=False)["item"]
 
 
 def drain(crewd, name):
@@ -40,10 +24,6 @@ def drain(crewd, name):
     except VarlinkError as e:
         assert e.name == Q + "Empty"
         return []
-
-
-def row(crewd, name):
-    return {q["name"]: q for q in crewd.call(Q + "List")["queues"]}.get(name)
 
 
 def files(crewd, name=None):

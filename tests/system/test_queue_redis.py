@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from conftest import Crewd, DEADLINE, Varlink, VarlinkError, until
-from test_queues import ITEMS, Q, Raw, get, put, refused, row, waiting
+from test_queues import ITEMS, Q, Raw, check_that_it_waits, get, put, refused, row, waiting
 
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
 pytestmark = pytest.mark.skipif(not SERVER, reason="redis-server is not installed (Debian: redis-server)")
@@ -166,22 +166,7 @@ def test_pythons_rules(crewd, redis):
 def test_it_waits(crewd, redis):
     redis.start()
     crewd.start(queue(redis, "maxsize = 1"))
-    getter = crewd.popen("queue", "get", "q")
-    waiting(crewd, "q", waitingGet=1)
-    crewd.ctl("queue", "put", "q", "1")
-    assert getter.communicate(timeout=DEADLINE)[0] == "1\n"
-    crewd.ctl("queue", "put", "q", "2")
-    putter = crewd.popen("queue", "put", "q", "3")
-    waiting(crewd, "q", waitingPut=1)
-    assert crewd.ctl("queue", "get", "q").stdout == "2\n"
-    assert putter.wait(DEADLINE) == 0
-    joiner = crewd.popen("queue", "join", "q")
-    waiting(crewd, "q", waitingJoin=1)
-    for _ in range(3):
-        crewd.ctl("queue", "task-done", "q")
-    assert joiner.wait(DEADLINE) == 0
-    for p in (putter, joiner):
-        p.communicate()
+    check_that_it_waits(crewd)
 
 
 def test_items_come_back_as_they_were_written(crewd, redis):

@@ -114,8 +114,8 @@ def test_crewctl_prints_items(crewd, item, printed):
     assert json.loads(crewd.ctl("--json", "queue", "get", "q").stdout) == {"item": json.loads(item)}
 
 
-def test_crewctl_waits(crewd):
-    crewd.start('queue "q" { maxsize = 1 }')
+def check_that_it_waits(crewd):
+    """crewctl's put, get and join, of a queue "q" that holds one item."""
     getter = crewd.popen("queue", "get", "q")
     waiting(crewd, "q", waitingGet=1)
     crewd.ctl("queue", "put", "q", "1")
@@ -130,11 +130,18 @@ def test_crewctl_waits(crewd):
     for _ in range(3):
         crewd.ctl("queue", "task-done", "q")
     assert joiner.wait(DEADLINE) == 0
+    for p in (putter, joiner):
+        p.communicate()
+
+
+def test_crewctl_waits(crewd):
+    crewd.start('queue "q" { maxsize = 1 }')
+    check_that_it_waits(crewd)
     deleted = [crewd.popen("queue", verb, "q", *more) for verb, more in (("put", ["4"]), ("join", []))]
     waiting(crewd, "q", waitingPut=1)
     crewd.ctl("queue", "delete", "q")
     assert [p.wait(DEADLINE) for p in deleted][0] == 4
-    for p in deleted + [getter, putter, joiner]:
+    for p in deleted:
         p.communicate()
 
 
