@@ -216,13 +216,24 @@ static void serve_one(struct queue *q, struct queue_request *r, enum queue_error
 	list_append(&q->pending, &r->link);
 }
 
+static bool never_waits(const struct queue_request *r)
+{
+	return !r->block || r->timeout == 0;
+}
+
+/* A timer that has gone off found the request with its kind. */
+bool queue_is_over(const struct queue_request *r)
+{
+	return never_waits(r) || (r->timeout > 0 && !r->timer.armed);
+}
+
 /* Of a kind that says that it will be served soon nobody is sent away, nor are those behind it. */
 static bool must_not_wait(const struct queue *q, const struct queue_request *r)
 {
 	const struct queue_request *head =
 		list_entry(q->waiting[r->verb].next, const struct queue_request, link);
 
-	return (!r->block || r->timeout == 0) && !head->patient;
+	return never_waits(r) && !head->patient;
 }
 
 /* The first of those who wait, and the next ones as long as they can be served. True: something moved. */
@@ -329,11 +340,6 @@ static bool may_wait(struct queue_request *r)
 	return true;
 }
 
-static bool never_waits(const struct queue_request *r)
-{
-	return !r->block || r->timeout == 0;
-}
-
 static void ask_and_wait(struct queue *q, struct queue_request *r)
 {
 	r->state = QUEUE_WAITING;
@@ -367,17 +373,14 @@ static void stand_in_line(struct queue *q, struct queue_request *r)
 void queue_wait_again(uint64_t id, const char *why)
 {
 	struct queue_request *r = queue_pending(id);
-	bool over;
 
 	if (!r)
 		return;
 	r->why = why;
-	/* a timer that has gone off found it with its kind */
-	over = never_waits(r) || (r->timeout > 0 && !r->timer.armed);
 	if (!r->answered) {
 		answer(r, when_over(r));
 		queue_drop(id);
-	} else if (over || (!r->held && !may_wait(r))) {
+	} else if (queue_is_over(r) || (!r->held && !may_wait(r))) {
 		answer(r, when_over(r));
 	} else {
 		stand_in_line(r->queue, r);
@@ -478,9 +481,7 @@ struct queue_request *queue_pending(uint64_t id)
 /* Part of it is done, and the rest has to wait: it is the first to be served. False: its time is over. */
 static bool wait_again(struct queue *q, struct queue_request *r)
 {
-	bool over = r->timeout == 0 || (r->timeout > 0 && !r->timer.armed);
-
-	if (!r->answered || ((over || !r->block) && !r->patient) || !may_wait(r))
+	if (!r->answered || (queue_is_over(r) && !r->patient) || !may_wait(r))
 		return false;
 	list_remove(&r->link);
 	r->state = QUEUE_WAITING;

@@ -78,6 +78,8 @@ void queue_stirred(struct queue *q);
 struct queue_request *queue_pending(uint64_t id);
 /* Its answer. One that nobody waits for any more is dealt with. */
 void queue_complete(uint64_t id, enum queue_error error, const char *why);
+/* Whether it may not wait, or no longer. */
+bool queue_is_over(const struct queue_request *r);
 /* The kind could not serve it now: it waits again, in its place among the others, until queue_stirred(); or it is
  * answered, if it may not wait any longer. For verbs that wait. */
 void queue_wait_again(uint64_t id, const char *why);

@@ -189,10 +189,8 @@ void queue_redis_keep_unresolved(struct queue_redis *s, const char *why)
 {
 	for (unsigned i = 0; i < s->batch_count; i++) {
 		struct queue_request *r = queue_pending(s->batch[i]);
-		bool over = r && (!r->block || r->timeout == 0 ||
-				  (r->timeout > 0 && !r->timer.armed) || !r->answered);
 
-		if (over)
+		if (r && (queue_is_over(r) || !r->answered))
 			queue_wait_again(r->id, why);
 	}
 	s->unresolved = true;
